@@ -1,0 +1,173 @@
+"""Sink URLs and their options: `scheme://host:port,host:port/path?name=value&name=value`.
+
+A sink's options are the keyword-only parameters of the function that builds it. Their names and annotations
+are the one list of what can be set, for URLs (every value is text) and for mappings (every value has a type):
+
+    url = split_url("logstash+tls://logs:5044?ca_file=/etc/ssl/audit.pem&connect_timeout=3")
+    options = read_options(url.options, LogstashSink.from_settings, url, given=["hosts"])
+    sink = LogstashSink.from_settings(hosts=url.authority, **options)
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import math
+import re
+import types
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from urllib.parse import unquote
+
+from otel_audit.errors import ConfigurationError
+
+__all__ = ["SinkUrl", "nearest", "read_options", "split_url"]
+
+_URL = re.compile(  # RFC 3986, appendix B
+    r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL
+)
+_SECRET = re.compile(
+    "password|passphrase|passwd|secret|token|credential|api_?key|private_?key|authorization", re.IGNORECASE
+)
+_TRUTH = dict.fromkeys(("true", "yes", "on", "1"), True) | dict.fromkeys(("false", "no", "off", "0"), False)
+
+
+class SinkUrl(NamedTuple):
+    """The parts of a sink URL, percent-decoded but for `authority`."""
+
+    scheme: str
+    user: str | None
+    authority: str
+    """What follows `//` and any `user@`: one or several hosts, not checked here."""
+    path: str
+    options: dict[str, str]
+
+    def __str__(self) -> str:
+        """Return the URL without user and options, fit for a message."""
+        slashes = "//" if self.authority or self.path.startswith("/") else ""
+        return f"{self.scheme}:{slashes}{self.authority}{self.path}"
+
+
+def split_url(url: str) -> SinkUrl:
+    """Split a sink URL (RFC 3986, appendix B; the authority may list several hosts).
+
+    Raises:
+        ConfigurationError: it is not a URL, an option comes twice, or it holds a secret: URLs end in process
+            lists, shell histories and error messages.
+    """
+    match = _URL.fullmatch(url)
+    if match is None:
+        raise ConfigurationError(
+            "a sink URL begins with a scheme, such as logstash+tls://host:5044 or stdout:"
+        )
+    scheme, authority, path, query, fragment = match.groups()
+    userinfo, _, hosts = (authority or "").rpartition("@")
+    place = f"sink {scheme.lower()}://{hosts}"
+    if ":" in userinfo:
+        raise ConfigurationError(
+            f"{place}: the URL holds a password; give it by a *_file option or by an environment variable"
+        )
+    options: dict[str, str] = {}
+    for pair in filter(None, (query or "").split("&")):
+        name, equals, value = pair.partition("=")
+        name = unquote(name)
+        _refuse_secret(name, place)
+        if not equals:
+            raise ConfigurationError(f"{place}: the option {name!r} has no value; write {name}=...")
+        if name in options:
+            raise ConfigurationError(f"{place}: the option {name!r} comes twice; separate values by commas")
+        options[name] = unquote(value)
+    if fragment:
+        raise ConfigurationError(f"{place}: '#' begins a fragment, which means nothing here; write %23")
+    return SinkUrl(scheme.lower(), unquote(userinfo) or None, hosts, unquote(path), options)
+
+
+def read_options(
+    options: Mapping[str, object],
+    builder: Callable[..., object],
+    origin: object,
+    *,
+    given: Iterable[str] = (),
+) -> dict[str, Any]:
+    """Return the options as keyword arguments of `builder`, turned into the types that it declares.
+
+    Text becomes str, int, float, bool, a Literal's word or, split at commas, a tuple of str. `origin` says in
+    messages where the options come from; `given` names parameters that the caller sets itself.
+
+    Raises:
+        ConfigurationError: an option is unknown (the message names the nearest known one), missing, a secret
+            in clear, or not of its type.
+    """
+    place = f"sink {origin}"
+    taken = frozenset(given)
+    hints = get_type_hints(builder)
+    parameters = {
+        name: parameter
+        for name, parameter in inspect.signature(builder).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in taken
+    }
+    for name in options:
+        if name not in parameters:
+            _refuse_secret(name, place)
+            raise ConfigurationError(f"{place}: there is no option {name!r}{nearest(name, parameters)}")
+    for name, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and name not in options:
+            raise ConfigurationError(f"{place}: the option {name!r} is needed")
+    return {
+        name: _convert(value, hints[name], f"{place}: the option {name!r}") for name, value in options.items()
+    }
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return the end of a message about an unknown name: the nearest known one, else all that are known."""
+    names = sorted(known)
+    close = difflib.get_close_matches(name, names, 1)
+    return f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(names) or 'none'}"
+
+
+def _refuse_secret(name: str, place: str) -> None:
+    if _SECRET.search(name) and not name.endswith("_file"):
+        raise ConfigurationError(
+            f"{place}: {name!r} looks like a secret; give it by a *_file option or by an environment variable"
+        )
+
+
+def _convert(value: object, wanted: Any, what: str) -> object:
+    if get_origin(wanted) in (Union, types.UnionType):
+        if value is None:
+            return None
+        (wanted,) = (kind for kind in get_args(wanted) if kind is not type(None))
+    if get_origin(wanted) is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        if isinstance(items, (list, tuple)) and all(isinstance(item, str) for item in items):
+            return tuple(stripped for item in items if (stripped := item.strip()))
+        raise ConfigurationError(f"{what} is a list of words, separated by commas")
+    if get_origin(wanted) is Literal:
+        words = get_args(wanted)
+        if value in words:
+            return value
+        raise ConfigurationError(f"{what} is one of {', '.join(words)}{nearest(str(value), words)}")
+    if wanted is bool:
+        truth = value if isinstance(value, bool) else _TRUTH.get(str(value).lower())
+        if truth is None:
+            raise ConfigurationError(f"{what} is true or false")
+        return truth
+    if wanted in (int, float):
+        number = _number(value, wanted)
+        if number is None:
+            raise ConfigurationError(f"{what} is {'a whole' if wanted is int else 'a'} number")
+        return number
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(f"{what} is text and not empty")
+    return value
+
+
+def _number(value: object, kind: type[int | float]) -> int | float | None:
+    accepted = (str, int) if kind is int else (str, int, float)
+    if isinstance(value, bool) or not isinstance(value, accepted):
+        return None
+    try:
+        number = kind(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
