@@ -26,7 +26,7 @@ try:
 except ImportError:  # the single-file verifier runs on the standard library alone
     orjson = None  # type: ignore[assignment]
 
-__all__ = ["Alteration", "Limits", "canonicalize", "is_plain", "jcs", "make_safe", "parse"]
+__all__ = ["Alteration", "DuplicateMember", "Limits", "canonicalize", "is_plain", "jcs", "make_safe", "parse"]
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
@@ -195,10 +195,15 @@ def _number(value: float) -> str:
     return f"{sign}{scientific}e{'+' if point > 0 else '-'}{abs(point - 1)}"
 
 
+class DuplicateMember(ValueError):
+    """An object has the same member twice: two readers can see two different values."""
+
+
 def parse(line: bytes) -> dict[str, Any]:
     """Read a JSON object strictly: valid UTF-8, no duplicate member, no NaN, no lone surrogate.
 
     Raises:
+        DuplicateMember: a member stands twice in one object.
         ValueError: these bytes are not such an object.
     """
     try:
@@ -213,7 +218,7 @@ def parse(line: bytes) -> dict[str, Any]:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) != len(pairs):
-        raise ValueError("a member stands twice in one object")
+        raise DuplicateMember("a member stands twice in one object")
     return members
 
 

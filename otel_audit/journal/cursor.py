@@ -1,0 +1,86 @@
+"""How far a sink has confirmed a stream: one small file, replaced whole. Behind is safe, ahead is loss.
+
+A cursor is locked while somebody ships its stream to its sink, so that two processes never ship the same.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Final
+
+from .files import lock, sync_directory
+from .reader import Position
+
+__all__ = ["Cursor", "list_cursors", "read_position"]
+
+CURSORS: Final = "cursors"
+
+
+class Cursor:
+    """One sink's place in one stream, kept in `cursors/<sink>/<stream>`. Taken with `acquire`, let go with `close`."""
+
+    def __init__(self, journal: Path, sink: str, stream: str) -> None:
+        self.position = Position()
+        self.finished = False
+        self._directory = journal / CURSORS / sink
+        self._path = self._directory / stream
+        self._guard = self._directory / f"{stream}.lock"
+        self._descriptor = -1
+
+    def acquire(self) -> bool:
+        """Lock the cursor and read where it stands; False if another process ships this stream to this sink."""
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(self._guard, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        if not lock(descriptor):
+            os.close(descriptor)
+            return False
+        self._descriptor = descriptor
+        self.position, self.finished = _read(self._path)
+        return True
+
+    def move(self, position: Position, *, finished: bool = False) -> None:
+        """Note durably that the sink has everything up to this position.
+
+        Raises:
+            OSError: the cursor stands where it stood; the same lines will be sent again.
+        """
+        kept = {"segment": position.segment, "offset": position.offset, "seq": position.seq, "finished": finished}
+        temporary = self._path.with_suffix(".new")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            os.write(descriptor, json.dumps(kept).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(temporary, self._path)
+        sync_directory(self._directory)
+        self.position, self.finished = position, finished
+
+    def close(self) -> None:
+        """Let the cursor go for another process to take."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def read_position(journal: Path, sink: str, stream: str) -> tuple[Position, bool]:
+    """Return a sink's place in a stream and whether it is done with it; the stream's start if there is no cursor."""
+    return _read(journal / CURSORS / sink / stream)
+
+
+def list_cursors(journal: Path) -> list[str]:
+    """Return the names of the sinks that have cursors in this journal."""
+    try:
+        return sorted(entry.name for entry in os.scandir(journal / CURSORS) if entry.is_dir())
+    except FileNotFoundError:
+        return []
+
+
+def _read(path: Path) -> tuple[Position, bool]:
+    try:
+        kept = json.loads(path.read_bytes())
+        return Position(int(kept["segment"]), int(kept["offset"]), int(kept["seq"])), bool(kept["finished"])
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return Position(), False  # from the start: duplicates are harmless, a hole is not

@@ -1,0 +1,93 @@
+"""How a journal lies on disk: names of segments, which stream is whose, and who is still writing.
+
+    <stream>.<number>.jsonl     segments of a stream, numbered from 000001; the next one continues the chain
+    ended/<stream>              empty: a later stream's first record declares how this stream ended
+    cursors/<sink>/<stream>     how far a sink has confirmed this stream
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+try:
+    import fcntl
+except ImportError:  # Windows reads and verifies journals; it does not write them
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["Segment", "is_live", "list_segments", "list_streams", "lock", "segment_name", "sync_directory"]
+
+_SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{6,9})\.jsonl")
+
+
+class Segment(NamedTuple):
+    """One file of a stream."""
+
+    stream: str
+    number: int
+    path: Path
+
+
+def segment_name(stream: str, number: int) -> str:
+    """Return the file name of a stream's segment."""
+    return f"{stream}.{number:06d}.jsonl"
+
+
+def list_segments(directory: Path) -> Iterator[Segment]:
+    """Yield the segments in a journal, in no order. A directory that is not there has none."""
+    try:
+        names = os.listdir(directory)
+    except FileNotFoundError:
+        return
+    for name in names:
+        if found := _SEGMENT.fullmatch(name):
+            yield Segment(found[1], int(found[2]), directory / name)
+
+
+def list_streams(directory: Path) -> dict[str, list[Segment]]:
+    """Return the streams in a journal, oldest first, each with its segments in order."""
+    streams: dict[str, list[Segment]] = {}
+    for segment in sorted(list_segments(directory)):
+        streams.setdefault(segment.stream, []).append(segment)
+    return streams
+
+
+def lock(descriptor: int) -> bool:
+    """Take the exclusive lock that a stream's writer holds on its segment; False if another process has it."""
+    if fcntl is None:
+        raise OSError("journals are written on systems with flock(2); this one can only read and verify them")
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def is_live(segment: Segment) -> bool:
+    """Tell whether a process still holds this segment open for writing."""
+    if fcntl is None:
+        return False
+    try:
+        descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    else:
+        return False
+    finally:
+        os.close(descriptor)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the directory's entries durable: after a file is made, renamed or removed (fsync(2), NOTES)."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

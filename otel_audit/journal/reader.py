@@ -1,0 +1,116 @@
+"""Reading a journal while it is written: whole lines from a position on, over a stream's segments.
+
+What the shippers stand on. Lines are found by their newline and placed by their tail; nothing is parsed or checked
+here (that is `verify`'s work).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from ..record import MAX_LINE
+from .files import Segment, is_live, list_streams, segment_name
+
+__all__ = ["JournalReader", "Position", "StoredLine", "read_seq"]
+
+_CHUNK: Final = 1 << 20
+_TAIL: Final = 256
+_SEQ: Final = b',"seq":'
+_STREAM: Final = b',"stream":"'
+
+
+class Position(NamedTuple):
+    """How far a reader got in a stream: behind the record `seq`, at `offset` bytes into segment `segment`."""
+
+    segment: int = 1
+    offset: int = 0
+    seq: int = 0
+
+
+class StoredLine(NamedTuple):
+    """A sealed line, and the position behind it."""
+
+    seq: int
+    line: bytes
+    after: Position
+
+
+def read_seq(line: bytes) -> int | None:
+    """Return a sealed line's sequence number, read from its tail; None if these bytes have no such tail."""
+    start = line.rfind(_SEQ, max(0, len(line) - _TAIL))
+    end = line.find(_STREAM, start)
+    digits = line[start + len(_SEQ) : end]
+    return int(digits) if start >= 0 and end > 0 and digits.isdigit() else None
+
+
+class JournalReader:
+    """Reads the streams of one journal directory. Holds no file open between calls."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def streams(self) -> dict[str, list[Segment]]:
+        """Return the streams, oldest first, each with the segments that are still there, in order."""
+        return list_streams(self.directory)
+
+    def is_live(self, stream: str) -> bool:
+        """Tell whether a process is still writing this stream."""
+        segments = self.streams().get(stream)
+        return bool(segments) and is_live(segments[-1])
+
+    def read(self, stream: str, after: Position, *, max_records: int, max_bytes: int) -> list[StoredLine]:
+        """Return the next whole lines of a stream, as many as fit, at least one if there is one.
+
+        Lines that a segment repeats from the one before it (after a failed fsync) are passed over.
+        """
+        lines: list[StoredLine] = []
+        size = 0
+        for stored in self._lines(stream, after):
+            if lines and size + len(stored.line) > max_bytes:
+                break
+            lines.append(stored)
+            size += len(stored.line)
+            if len(lines) == max_records:
+                break
+        return lines
+
+    def at_end(self, stream: str, position: Position) -> bool:
+        """Tell whether no whole line stands behind this position."""
+        return next(self._lines(stream, position), None) is None
+
+    def _lines(self, stream: str, after: Position) -> Iterator[StoredLine]:
+        number, offset, last = after
+        path = self.directory / segment_name(stream, number)
+        for line, end in _whole_lines(path, offset):
+            seq = read_seq(line)
+            if seq is not None and seq > last:
+                last = seq
+                yield StoredLine(seq, line, Position(number, end, seq))
+        following = self._next_number(stream, number)
+        if following is not None:
+            yield from self._lines(stream, Position(following, 0, last))
+
+    def _next_number(self, stream: str, number: int) -> int | None:
+        if (self.directory / segment_name(stream, number + 1)).exists():
+            return number + 1
+        later = [segment.number for segment in self.streams().get(stream, ()) if segment.number > number]
+        return min(later, default=None)
+
+
+def _whole_lines(path: Path, offset: int) -> Iterator[tuple[bytes, int]]:
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        return
+    with file:
+        file.seek(offset)
+        pending = b""
+        while chunk := file.read(_CHUNK):
+            *whole, pending = (pending + chunk).split(b"\n")
+            for line in whole:
+                offset += len(line) + 1
+                yield line + b"\n", offset
+            if len(pending) > MAX_LINE:
+                return  # no line of ours is as long: the rest of this segment is not a journal

@@ -1,0 +1,277 @@
+"""Appending to a stream's files: whole lines or nothing, durable when said so, never trusting a file that failed.
+
+The writer is told what to append and when to sync; who may append when is the business of `stream`. `sync` may run
+in another thread than `append`: a segment is closed, and the list of what is not yet durable is cut, only under
+`_syncing`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from pathlib import Path
+from typing import Final
+
+from .files import fcntl, list_segments, lock, segment_name, sync_directory
+from .recovery import Ending, find_endings, mark_declared
+
+__all__ = ["JournalWriter"]
+
+DEFAULT_SEGMENT_BYTES: Final = 64 * 1024 * 1024
+_MOST_NOT_DURABLE: Final = 32 * 1024 * 1024
+_COPY_CHUNK: Final = 1 << 20
+
+
+class JournalWriter:
+    """Writes one stream at a time into a journal directory. Implements `stream.Store`.
+
+    Args:
+        directory: made with mode 0700 if it is not there.
+        segment_bytes: a segment that would grow beyond this is followed by a new one.
+        quota: most bytes of segments in the directory that `append` adds to; None for no limit.
+    """
+
+    def __init__(
+        self, directory: Path, *, segment_bytes: int = DEFAULT_SEGMENT_BYTES, quota: int | None = None
+    ) -> None:
+        self.directory = directory
+        self.written = 0
+        self.durable = 0
+        self._segment_bytes = segment_bytes
+        self._quota = quota
+        self._used = 0
+        self._stream = ""
+        self._number = 0
+        self._size = 0
+        self._descriptor = -1
+        self._distrusted = False
+        self._not_durable: list[bytes] = []
+        self._syncing = threading.Lock()
+
+    def begin(self, stream: str) -> list[Ending]:
+        """Start a stream; return how the streams before it ended, for its first record to declare."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        endings = find_endings(self.directory, stream)
+        self._stream, self._number, self._distrusted = stream, 0, False
+        self._not_durable.clear()
+        self._used = self._measure() if self._quota is not None else 0
+        return endings
+
+    def declared(self, endings: list[Ending]) -> None:
+        """Note that the endings which `begin` returned now stand in the stream."""
+        mark_declared(self.directory, endings)
+
+    def append(self, lines: bytes) -> None:
+        """Append whole lines, all of them or none.
+
+        Raises:
+            OSError: nothing was kept.
+        """
+        if self._quota is not None and self._used + len(lines) > self._quota:
+            raise OSError(errno.EDQUOT, f"the journal's quota of {self._quota} bytes is used up")
+        full = self._size and self._size + len(lines) > self._segment_bytes
+        if full or self.written - self.durable > _MOST_NOT_DURABLE:
+            self._try_sync()
+        if self._distrusted:
+            self._start_over()
+        elif full or self._descriptor < 0:
+            self._open_next()
+        self._write(lines)
+        self.written += len(lines)
+        self._used += len(lines)
+        self._not_durable.append(lines)
+
+    def sync(self, upto: int | None = None) -> None:
+        """Return once what was written before the call (or up to the byte `upto`) survives a power cut.
+
+        Callers that wait for each other share one fdatasync.
+
+        Raises:
+            OSError: it cannot be made durable in this file, which is never trusted again; `append` writes what is
+                not durable once more, into a new segment.
+        """
+        with self._syncing:
+            if self._descriptor < 0 or self.durable >= (self.written if upto is None else upto):
+                return
+            if self._distrusted:
+                raise OSError(errno.EIO, "an earlier fdatasync failed")
+            written, count = self.written, len(self._not_durable)
+            try:
+                _make_durable(self._descriptor)
+            except OSError:
+                self._distrusted = True
+                raise
+            self._settle(written, count)
+
+    def repair(self) -> None:
+        """After a failed `sync`: write what is not durable into a new segment, and make it durable there.
+
+        Raises:
+            OSError: this failed too; what is not durable stays in memory and is tried again.
+        """
+        if self._distrusted:
+            self._start_over()
+            self.sync()
+
+    def inspect(self) -> str | None:
+        """Say what somebody did to the open segment behind the writer's back: None, or a cause."""
+        if self._descriptor < 0:
+            return None
+        mine = os.fstat(self._descriptor)
+        try:
+            named = os.stat(self._path())
+        except FileNotFoundError:
+            return "segment removed"
+        if (named.st_dev, named.st_ino) != (mine.st_dev, mine.st_ino):
+            return "segment replaced"
+        return "segment truncated" if mine.st_size < self._size else None
+
+    def relocate(self) -> int:
+        """Leave a segment that `inspect` complained of; return how many of its bytes were saved.
+
+        The open descriptor still reaches a removed or renamed file: its lines are written again into the next
+        segment, so that nothing is lost with the name. A truncated file has nothing left to save.
+        """
+        with self._syncing:
+            lost = self._descriptor
+            size = min(self._size, os.fstat(lost).st_size)
+            saved = size if self.inspect() != "segment truncated" else 0
+            self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._descriptor = -1
+            try:
+                self._create_next()
+                for offset in range(0, saved, _COPY_CHUNK):
+                    self._write(os.pread(lost, min(_COPY_CHUNK, saved - offset), offset))
+                _make_durable(self._descriptor)
+            except OSError:
+                if self._descriptor >= 0:
+                    self._discard_segment()
+                self._descriptor = lost
+                raise
+            os.close(lost)
+            self._settle(self.written, len(self._not_durable))
+            return saved
+
+    def end(self) -> None:
+        """Make the stream durable and let its file go."""
+        if self._descriptor < 0:
+            return
+        try:
+            self.sync()
+        except OSError:
+            self.repair()
+        self._close()
+
+    def forget(self) -> None:
+        """In a forked child: leave the parent's file alone. The parent's lock on it is not released by this."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+        self._syncing = threading.Lock()
+        self._not_durable.clear()
+        self.written = self.durable = 0
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Held while a sync is under way; a fork takes it first."""
+        return self._syncing
+
+    def _path(self) -> Path:
+        return self.directory / segment_name(self._stream, self._number)
+
+    def _write(self, data: bytes) -> None:
+        done = 0
+        try:
+            done = os.write(self._descriptor, data)
+            while done < len(data):  # a short write: a full disk or a signal
+                done += os.write(self._descriptor, data[done:])
+        except OSError:
+            if done:
+                self._cut_back()
+            raise
+        self._size += len(data)
+
+    def _cut_back(self) -> None:
+        """Take back a part of a line that was just written.
+
+        Where that is refused (an append-only file), the half line stays as a torn tail and the next segment
+        repeats what is not known to be durable.
+        """
+        try:
+            os.ftruncate(self._descriptor, self._size)
+        except OSError:
+            self._distrusted = True
+
+    def _try_sync(self) -> None:
+        with contextlib.suppress(OSError):  # `_distrusted` says so, and the caller starts over
+            self.sync()
+
+    def _open_next(self) -> None:
+        old = self._descriptor
+        with self._syncing:
+            self._create_next()
+        if old >= 0:
+            os.close(old)
+
+    def _create_next(self) -> None:
+        number = self._number + 1
+        path = self.directory / segment_name(self._stream, number)
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            if not lock(descriptor):
+                raise OSError(errno.EBUSY, f"another process has locked {path.name}")
+            sync_directory(self.directory)
+        except OSError:
+            os.close(descriptor)
+            os.unlink(path)
+            raise
+        self._descriptor, self._number, self._size = descriptor, number, 0
+
+    def _start_over(self) -> None:
+        """Write what is not durable into a new segment: the old file may have lost it without a word."""
+        with self._syncing:
+            old, number, size = self._descriptor, self._number, self._size
+            try:
+                self._create_next()
+                self._write(b"".join(self._not_durable))
+            except OSError:
+                if self._descriptor not in {old, -1}:
+                    self._discard_segment()
+                self._descriptor, self._number, self._size = old, number, size
+                raise
+            if old >= 0:
+                os.close(old)
+            self._distrusted = False
+
+    def _discard_segment(self) -> None:
+        path = self._path()
+        os.close(self._descriptor)
+        self._descriptor = -1
+        self._number -= 1
+        os.unlink(path)
+
+    def _settle(self, written: int, count: int) -> None:
+        del self._not_durable[:count]
+        self.durable = written
+
+    def _close(self) -> None:
+        with self._syncing:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _measure(self) -> int:
+        return sum(segment.path.stat().st_size for segment in list_segments(self.directory))
+
+
+if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync(2) leaves data in the drive's cache
+
+    def _make_durable(descriptor: int) -> None:
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+
+else:
+
+    def _make_durable(descriptor: int) -> None:
+        os.fdatasync(descriptor)

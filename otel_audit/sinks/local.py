@@ -1,0 +1,195 @@
+"""Sinks of this machine, written in the call: stdout, stderr, a file. Without a journal they stand in its place.
+
+A line is one write(2), so that lines of several writers on one pipe or O_APPEND file do not mix (up to PIPE_BUF
+bytes, 4096 on Linux, on a pipe; any length on a file).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from .base import SealedLine, SinkUnavailable
+
+__all__ = ["FileTarget", "LocalSink", "LocalStore", "StandardTarget"]
+
+_WRITE_DEADLINE: Final = 10.0
+
+
+class StandardTarget:
+    """Standard output or standard error, at the level of file descriptors."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._descriptor = {"stdout": 1, "stderr": 2}[name]
+
+    def open(self) -> int:
+        """Return the descriptor, once what the program printed before is out."""
+        stream = getattr(sys, self.name)
+        if stream is not None:
+            with contextlib.suppress(OSError, ValueError):  # closed or broken: not ours to report
+                stream.flush()
+        return self._descriptor
+
+    def sync(self) -> None:
+        """Nothing: what is behind a pipe or terminal is not ours to make durable."""
+
+    def close(self) -> None:
+        """Nothing: the descriptor is the program's."""
+
+
+class FileTarget:
+    """A file that lines are appended to; made with mode 0600. A file that was moved away is made again."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = str(path)
+        self._path = path
+        self._descriptor = -1
+
+    def open(self) -> int:
+        """Return a descriptor for the file that has the name now."""
+        if self._descriptor >= 0 and not self._is_current():
+            self.close()
+        if self._descriptor < 0:
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+            self._descriptor = os.open(self._path, flags, 0o600)
+        return self._descriptor
+
+    def sync(self) -> None:
+        """Make durable what was written."""
+        if self._descriptor >= 0:
+            os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """Let the file go."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _is_current(self) -> bool:
+        try:
+            return os.path.samestat(os.stat(self._path), os.fstat(self._descriptor))
+        except FileNotFoundError:
+            return False
+
+
+class _Line:
+    """Writes whole lines to one target, and parts a line that was broken off from the next one."""
+
+    def __init__(self, target: StandardTarget | FileTarget) -> None:
+        self.target = target
+        self._broken = False
+
+    def write(self, line: bytes) -> None:
+        descriptor = self.target.open()
+        rest = b"\n" + line if self._broken else line
+        try:
+            while rest:
+                self._broken = True
+                rest = rest[_write_some(descriptor, rest) :]
+        except OSError:
+            self._broken = self._broken and len(rest) != len(line)
+            raise
+        self._broken = False
+
+
+def _write_some(descriptor: int, data: bytes) -> int:
+    try:
+        return os.write(descriptor, data)
+    except BlockingIOError:  # somebody made the descriptor non-blocking; it is shared with our parent
+        poll = select.poll()
+        poll.register(descriptor, select.POLLOUT)
+        if not poll.poll(_WRITE_DEADLINE * 1000):
+            raise
+        return 0
+
+
+class LocalStore:
+    """A stream's lines on local sinks, written in the call. Implements `stream.Store`."""
+
+    def __init__(self, targets: Sequence[StandardTarget | FileTarget]) -> None:
+        self._lines = [_Line(target) for target in targets]
+        self.lock = threading.Lock()
+        self.written = 0
+        self.durable = 0
+
+    def begin(self, stream: str) -> list[Any]:
+        """Return no endings: what was printed before is out of reach."""
+        return []
+
+    def declared(self, endings: list[Any]) -> None:
+        """Nothing to note."""
+
+    def append(self, lines: bytes) -> None:
+        """Write each line to each target.
+
+        Raises:
+            OSError: a target did not take a line.
+        """
+        for line in lines.splitlines(keepends=True) if lines.count(b"\n") > 1 else (lines,):
+            for target in self._lines:
+                target.write(line)
+        self.written += len(lines)
+
+    def sync(self, upto: int | None = None) -> None:
+        """Make files durable."""
+        written = self.written
+        for line in self._lines:
+            line.target.sync()
+        self.durable = written
+
+    def repair(self) -> None:
+        """Nothing to write again: what a file lost is not kept here."""
+
+    def end(self) -> None:
+        """Let files go."""
+        self.sync()
+        self._close()
+
+    def forget(self) -> None:
+        """Let files go, in a forked child."""
+        self.lock = threading.Lock()
+        self.written = self.durable = 0
+        self._close()
+
+    def _close(self) -> None:
+        for line in self._lines:
+            line.target.close()
+
+
+class LocalSink:
+    """The same targets behind a journal: a sink like any other. Implements `base.Sink`."""
+
+    max_records = 512
+    max_bytes = 1 << 20
+    window = 0
+
+    def __init__(self, target: StandardTarget | FileTarget, name: str) -> None:
+        self.name = name
+        self._line = _Line(target)
+
+    def send(self, batch: Sequence[SealedLine]) -> None:
+        """Write each line.
+
+        Raises:
+            SinkUnavailable: the target did not take a line.
+        """
+        try:
+            for one in batch:
+                self._line.write(one.line)
+        except OSError as error:
+            raise SinkUnavailable(f"{self._line.target.name}: {error.strerror or error}") from error
+
+    def settled(self) -> bool:
+        """Say that nothing is outstanding."""
+        return True
+
+    def close(self) -> None:
+        """Let a file go."""
+        self._line.target.close()

@@ -1,0 +1,469 @@
+"""One process's stream: records take their place in order of arrival, are sealed and written.
+
+Encoding happens before, in the caller's thread and outside any lock. Here a caller appends its record to a deque;
+whoever gets the lock seals and writes all that waits. `relaxed` only tries the lock: the thread that holds it takes
+the record along on its way out. The other levels wait until their own line is written, `always` until it is durable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple, Protocol
+
+from .chain import Chain, new_stream_id
+from .door import timestamp
+from .errors import RecordLost
+from .record import Control
+
+__all__ = ["Durability", "FailurePolicy", "Receipt", "Store", "Stream"]
+
+Durability = Literal["process", "relaxed", "always", "ack"]
+OnFailure = Literal["warn", "raise", "block"]
+
+_MOST_PER_WRITE: Final = 512
+_RETRY_INTERVAL: Final = 0.05
+
+
+class Receipt(NamedTuple):
+    """Where a record stands. `seq` and `hash` are None only if it was logged from inside the write of another
+    (a signal handler, `__del__`): then the record is kept, but had no place yet when the call returned."""
+
+    stream: str
+    seq: int | None
+    hash: str | None
+
+    @property
+    def id(self) -> str:
+        """The record's id, `<stream>-<seq>`."""
+        return f"{self.stream}-{self.seq}"
+
+
+class FailurePolicy(NamedTuple):
+    """What happens to a caller whose record cannot be kept. The loss itself always becomes an `audit.gap` record."""
+
+    on_failure: OnFailure = "warn"
+    block_timeout: float = 10.0
+    """Seconds that `block` keeps trying before it raises."""
+
+
+class Store(Protocol):
+    """Where a stream's lines go: a journal, or a local sink in its place."""
+
+    written: int
+    durable: int
+
+    def begin(self, stream: str) -> list[Any]:
+        """Make ready for a new stream; return the endings that its first record has to declare."""
+
+    def declared(self, endings: list[Any]) -> None:
+        """Note that they are declared."""
+
+    def append(self, lines: bytes) -> None:
+        """Write whole lines, all or none; OSError if none."""
+
+    def sync(self, upto: int | None = None) -> None:
+        """Make durable what was written; OSError if that failed."""
+
+    def repair(self) -> None:
+        """Write again, elsewhere, what a failed `sync` left in doubt."""
+
+    def end(self) -> None:
+        """Finish the stream."""
+
+    def forget(self) -> None:
+        """Let go of everything, in a forked child, without touching the parent's."""
+
+    @property
+    def lock(self) -> threading.Lock:
+        """Held during a sync."""
+
+
+class _Waiting:
+    """A record on its way: its head, then its place or what went wrong."""
+
+    __slots__ = ("error", "hash", "head", "seq", "stream")
+
+    def __init__(self, head: bytes) -> None:
+        self.head = head
+        self.stream = ""
+        self.seq: int | None = None
+        self.hash: str | None = None
+        self.error: OSError | None = None
+
+
+class _Gap:
+    """What could not be kept since the last record that could."""
+
+    __slots__ = ("count", "first", "last", "reason")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first = self.last = 0
+        self.reason = ""
+
+    def note(self, error: OSError) -> None:
+        self.last = time.time_ns()
+        self.first = self.first or self.last
+        self.count += 1
+        self.reason = error.strerror or str(error)
+
+
+class Stream:
+    """Appends records to one stream after another: a new one per process, and after each `close`.
+
+    Args:
+        store: where lines go.
+        control: encodes a control record: (event name, data, action) -> head.
+        describe: returns the data of `audit.stream.open`, but for what the stream itself knows.
+        durability: when `append` returns.
+        policy: what a caller sees of a failure.
+        warn: told, in words, of each loss under the policy `warn`.
+        forked: called in a forked child, once the stream there is a new one.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        control: Callable[..., bytes],
+        describe: Callable[[], dict[str, Any]],
+        durability: Durability = "process",
+        policy: FailurePolicy | None = None,
+        warn: Callable[[str], None],
+        forked: Callable[[], None] | None = None,
+    ) -> None:
+        self.store = store
+        self.durability = durability
+        self.lost = 0
+        self._control = control
+        self._describe = describe
+        self._policy = policy or FailurePolicy()
+        self._warn = warn
+        self._forked = forked
+        self._waits = durability != "relaxed"
+        self._syncs = durability == "always"
+        self._parent: dict[str, Any] | None = None
+        self._observers: tuple[Callable[[int, str], None], ...] = ()
+        self._reset(new_stream_id())
+        _streams.add(self)
+
+    def _reset(self, stream: str) -> None:
+        self._chain = Chain(stream)
+        self._opened = False
+        self._waiting: deque[_Waiting] = deque()
+        self._lock = threading.Lock()
+        self._holder = 0
+        self._held_for_fork = False
+        self._gap = _Gap()
+
+    @property
+    def id(self) -> str:
+        """The id of the stream that the next record goes to."""
+        return self._chain.stream
+
+    @property
+    def records(self) -> int:
+        """How many records the stream holds: the last one's `seq`."""
+        return self._chain.seq
+
+    @property
+    def last_hash(self) -> str | None:
+        """The last record's hash."""
+        return self._chain.last_hash
+
+    @property
+    def waiting(self) -> int:
+        """How many records wait to be written."""
+        return len(self._waiting)
+
+    def observe(self, observer: Callable[[int, str], None]) -> None:
+        """Have every record's (seq, hash) told, in order, under the stream's lock: it must do next to nothing."""
+        self._observers = (*self._observers, observer)
+
+    def append(self, head: bytes, *, wait: bool = False) -> Receipt:
+        """Give a record its place and write it; return where it stands.
+
+        `wait` asks for the place even under `relaxed`.
+
+        Raises:
+            RecordLost: it could not be kept, and the policy is `raise`, or `block` and the time is up.
+        """
+        waiting = _Waiting(head)
+        self._waiting.append(waiting)
+        if self._waits or wait:
+            self._drain_waiting()
+        else:
+            self._drain_unless_held()
+        if waiting.error is not None:
+            self._answer_for(waiting)
+        if self._syncs and waiting.seq is not None:
+            self._make_durable()
+        return Receipt(waiting.stream or self._chain.stream, waiting.seq, waiting.hash)
+
+    def _drain_waiting(self) -> None:
+        me = threading.get_ident()
+        if self._holder == me:
+            return  # called from inside our own write, by a signal handler or __del__: it is taken along
+        with self._lock:
+            self._holder = me
+            try:
+                self._drain()
+            finally:
+                self._holder = 0
+
+    def _drain_unless_held(self) -> None:
+        lock = self._lock
+        # Looked at again after each release: what came while we held the lock was left to us.
+        while self._waiting and lock.acquire(blocking=False):
+            self._holder = threading.get_ident()
+            try:
+                self._drain()
+            finally:
+                self._holder = 0
+                lock.release()
+
+    def _drain(self) -> None:
+        waiting = self._waiting
+        while waiting:
+            if len(waiting) == 1:
+                self._write([waiting.popleft()])
+            else:
+                self._write([waiting.popleft() for _ in range(min(len(waiting), _MOST_PER_WRITE))])
+
+    def _write(self, batch: list[_Waiting]) -> None:
+        chain = self._chain
+        mark = chain.mark()
+        try:
+            if not self._opened:
+                self._open()
+                mark = chain.mark()
+            lines = []
+            if self._gap.count:
+                lines.append(chain.seal(self._gap_head()))
+            seal = chain.seal
+            for one in batch:
+                lines.append(seal(one.head))
+                one.seq, one.hash, one.stream = chain.seq, chain.last_hash, chain.stream
+            self.store.append(lines[0] if len(lines) == 1 else b"".join(lines))
+        except OSError as error:
+            chain.rewind(mark)
+            for one in batch:
+                one.seq, one.hash, one.error = None, None, error
+                self._count_loss(error)
+            return
+        except BaseException:  # Ctrl-C, or an error of ours: nobody knows what of this batch was written
+            self._abandon(batch)
+            raise
+        self._gap.count = self._gap.first = 0
+        if self._observers:
+            self._tell(mark[0], lines)
+
+    def _abandon(self, batch: list[_Waiting]) -> None:
+        """Leave a stream whose end is in doubt: the next one reads where it ended, and takes the batch along."""
+        for one in reversed(batch):
+            one.seq, one.hash = None, None
+            self._waiting.appendleft(one)
+        with contextlib.suppress(OSError):
+            self.store.sync()
+        self.store.forget()
+        self._chain = Chain(new_stream_id())
+        self._opened = False
+
+    def _tell(self, seq: int, lines: list[bytes]) -> None:
+        for line in lines:
+            seq += 1
+            digest = line[-67:-3].decode()
+            for observer in self._observers:
+                observer(seq, digest)
+
+    def _open(self) -> None:
+        chain = self._chain
+        endings = self.store.begin(chain.stream)
+        data = {**self._describe(), "previous": [ending.as_json() for ending in endings]}
+        if self._parent is not None:
+            data["parent"] = self._parent
+        mark = chain.mark()
+        line = chain.seal(self._control(Control.STREAM_OPEN, data, action="OPEN"))
+        try:
+            self.store.append(line)
+        except OSError:
+            chain.rewind(mark)
+            raise
+        self._opened = True
+        if self._observers:
+            self._tell(0, [line])
+        self.store.declared(endings)
+
+    def _gap_head(self) -> bytes:
+        gap = self._gap
+        data = {
+            "count": gap.count,
+            "from": timestamp(gap.first),
+            "to": timestamp(gap.last),
+            "reason": gap.reason,
+        }
+        return self._control(Control.GAP, data, action="LOSE")
+
+    def _count_loss(self, error: OSError) -> None:
+        if self._policy.on_failure != "block":
+            self.lost += 1
+            self._gap.note(error)
+
+    def _answer_for(self, waiting: _Waiting) -> None:
+        """Do what the policy says about a record that was not kept."""
+        if self._policy.on_failure == "block" and self._retry(waiting):
+            return
+        error = waiting.error
+        reason = getattr(error, "strerror", None) or str(error)
+        if self._policy.on_failure == "block":
+            with self._lock:
+                self.lost += 1
+                self._gap.note(error or OSError(reason))
+        if self._policy.on_failure == "warn":
+            self._warn(f"an audit record was lost: {reason}; the loss will stand in an audit.gap record")
+            return
+        raise RecordLost(
+            f"an audit record was lost: {reason}. The loss is counted and will stand in an audit.gap record "
+            "once the journal can be written again."
+        ) from error
+
+    def _retry(self, waiting: _Waiting) -> bool:
+        deadline = time.monotonic() + self._policy.block_timeout
+        pause = threading.Event()  # never set: a wait that holds no lock
+        while waiting.error is not None and time.monotonic() < deadline:
+            pause.wait(_RETRY_INTERVAL)
+            waiting.error = None
+            self._waiting.append(waiting)
+            self._drain_waiting()
+        return waiting.error is None
+
+    def _make_durable(self) -> None:
+        try:
+            self.store.sync(self.store.written)
+        except OSError as error:
+            self._repair(error)
+
+    def sync(self) -> None:
+        """Make everything written durable; a file that fails at this is left behind, and a record says so."""
+        try:
+            self.store.sync()
+        except OSError as error:
+            self._repair(error)
+
+    def _repair(self, failure: OSError) -> None:
+        with self._lock:
+            self._holder = threading.get_ident()
+            try:
+                self.store.repair()
+            except OSError as error:
+                self._warn(f"the audit journal cannot be made durable: {error.strerror or error}; it will be retried")
+                if self._policy.on_failure != "warn" and self._syncs:
+                    raise RecordLost(f"the record is written but not durable: {error.strerror or error}") from error
+                return
+            finally:
+                self._holder = 0
+        reason = failure.strerror or str(failure)
+        self.append(self._control(Control.DEGRADED, {"cause": "sync failed", "reason": reason}, action="DEGRADE"))
+
+    def fill_gap(self) -> None:
+        """Try to write what is owed: records left behind, and the gap record of a loss that is over."""
+        with self._lock:
+            self._holder = threading.get_ident()
+            try:
+                self._drain()
+                if self._gap.count:
+                    self._write([])
+            finally:
+                self._holder = 0
+
+    def exclusively(self, work: Callable[[], Any]) -> Any:
+        """Run something while no record can be written. It must not append."""
+        with self._lock:
+            self._holder = threading.get_ident()
+            try:
+                return work()
+            finally:
+                self._holder = 0
+
+    def close(self) -> None:
+        """Write what waits, say how many records there are, make it durable. The next record opens a new stream."""
+        with self._lock:
+            self._holder = threading.get_ident()
+            try:
+                self._drain()
+                if self._opened:
+                    data = {"records": self._chain.seq + 1, "lost": self.lost}
+                    self._write([_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))])
+                    self.store.end()
+            finally:
+                self._holder = 0
+                self._chain = Chain(new_stream_id())
+                self._opened = False
+                self._parent = None
+
+    def _stand_still(self) -> None:
+        """Before a fork: let no thread be in the middle of a record."""
+        self._held_for_fork = self._holder != threading.get_ident()
+        if self._held_for_fork:
+            self._lock.acquire()
+            self.store.lock.acquire()
+
+    def _go_on(self, child: str) -> None:
+        """In the parent: note that a child was made, whose stream will be `child`."""
+        if self._held_for_fork:
+            self.store.lock.release()
+            self._lock.release()
+        if self._opened:
+            self.append(self._control(Control.STREAM_FORK, {"child": child}, action="FORK"))
+
+    def _start_anew(self, child: str) -> None:
+        """In the child: a stream of its own, opened with its first record, that names its parent."""
+        if self._opened:
+            self._parent = {"stream": self._chain.stream, "seq": self._chain.seq, "hash": self._chain.last_hash}
+        self.lost = 0
+        self.store.forget()
+        self._reset(child)
+        if self._forked is not None:
+            self._forked()
+
+
+_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
+
+
+class _Fork(threading.local):
+    """The fork that this thread is in the middle of: each stream, and the id that it has in the child."""
+
+    streams: tuple[tuple[Stream, str], ...] = ()
+
+
+_fork = _Fork()
+
+
+def _before_fork() -> None:
+    _fork.streams = tuple((stream, new_stream_id()) for stream in _streams)
+    for stream, _ in _fork.streams:
+        stream._stand_still()
+
+
+def _after_fork_in_parent() -> None:
+    streams, _fork.streams = _fork.streams, ()
+    for stream, child in streams:
+        stream._go_on(child)
+
+
+def _after_fork_in_child() -> None:
+    streams, _fork.streams = _fork.streams, ()
+    for stream, child in streams:
+        stream._start_anew(child)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+    )

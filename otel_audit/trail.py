@@ -1,0 +1,297 @@
+"""The audit trail: the road from an event to its record, assembled, and what watches over it.
+
+One keeper thread, started with the first record, makes the journal durable within its interval, writes heartbeats,
+looks whether somebody touched the journal behind our back, and whether loggers that used to speak were silenced.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import platform
+import socket
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from . import __version__
+from .door import Door
+from .journal.writer import JournalWriter
+from .notices import notice
+from .record import FORMAT, Control
+from .stream import Durability, FailurePolicy, Receipt, Store, Stream
+
+__all__ = ["AuditTrail", "Companion", "Health", "Intervals", "Watch", "describe_process"]
+
+_TICK: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """How often the keeper does what, in seconds."""
+
+    sync: float = 0.02
+    """Longest time from a write to the fdatasync behind it."""
+    heartbeat: float = 60.0
+    """From one `audit.heartbeat` to the next; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How the trail is doing."""
+
+    stream: str
+    records: int
+    lost: int
+    waiting: int
+    degraded: tuple[str, ...]
+    sinks: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing was lost and nothing is degraded."""
+        return self.lost == 0 and not self.degraded
+
+
+class Watch(Protocol):
+    """Something that the keeper asks, each tick, what is wrong: a key for each trouble -> cause and details."""
+
+    def __call__(self) -> Mapping[str, Mapping[str, Any]]: ...
+
+
+class Companion(Protocol):
+    """What runs beside the stream as long as the trail lives: shippers, the checkpointer."""
+
+    def start(self) -> None:
+        """Begin work in this process; called again in a forked child, once it writes records."""
+
+    def forget(self) -> None:
+        """In a forked child: drop everything that belongs to the parent."""
+
+    def flush(self, deadline: float) -> bool:
+        """Finish what there is to do before the monotonic time `deadline`; False if time ran out."""
+
+    def close(self) -> None:
+        """Stop."""
+
+
+class AuditTrail:
+    """Everything that one process records. Thread-safe; survives a fork; closing it is not final.
+
+    Built by `otel_audit.configure`; built by hand in tests.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        *,
+        door: Door | None = None,
+        durability: Durability = "process",
+        policy: FailurePolicy | None = None,
+        intervals: Intervals | None = None,
+        service: Mapping[str, Any] | None = None,
+        config_digest: str = "",
+        companions: Sequence[Companion] = (),
+    ) -> None:
+        self.door = door or Door()
+        self.durability: Durability = durability
+        self.intervals = intervals or Intervals()
+        self._service = dict(service or {})
+        self._config_digest = config_digest
+        self._companions = tuple(companions)
+        self._watches: tuple[Watch, ...] = ()
+        self._degraded: dict[str, Mapping[str, Any]] = {}
+        self._keeper: threading.Thread | None = None
+        self._starting = threading.Lock()
+        self._stop = threading.Event()
+        self._dirty = threading.Event()
+        self._closes_at_exit = False
+        self.stream = Stream(
+            store,
+            control=self.door.control,
+            describe=self._describe,
+            durability="process" if durability == "ack" else durability,
+            policy=policy,
+            warn=self._warn,
+            forked=self._forget,
+        )
+
+    def __repr__(self) -> str:
+        return f"<AuditTrail stream={self.stream.id} records={self.stream.records}>"
+
+    def record(
+        self,
+        event_name: str,
+        audit: Mapping[str, Any] | None = None,
+        data: Mapping[str, Any] | None = None,
+        *,
+        nanoseconds: int | None = None,
+    ) -> Receipt:
+        """Record one event; return where it stands.
+
+        Args:
+            event_name: what happened: low-cardinality, dotted, without the outcome.
+            audit: who, on what, with which outcome: members as `otel_audit.record` takes them.
+            data: anything else.
+            nanoseconds: when it happened, Unix time in ns; now if None.
+
+        Raises:
+            RecordLost: it could not be kept, and the failure policy says to raise.
+        """
+        head = self.door.admit(event_name, audit, dict(data) if data else None, nanoseconds=nanoseconds)
+        return self.keep(head, wait=True)
+
+    def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
+        """Write a control record: the trail speaking of itself."""
+        return self.keep(self.door.control(event_name, data, action=action), wait=True)
+
+    def keep(self, head: bytes, *, wait: bool = False) -> Receipt:
+        """Seal and write a head that the door made."""
+        receipt = self.stream.append(head, wait=wait)
+        if self._keeper is None:
+            self._start()
+        dirty = self._dirty
+        if not dirty.is_set():
+            dirty.set()
+        return receipt
+
+    def watch(self, watch: Watch) -> None:
+        """Have the keeper ask each second whether something is wrong; what is becomes a record, once."""
+        self._watches = (*self._watches, watch)
+
+    def health(self) -> Health:
+        """Return how the trail is doing, without touching disk or network."""
+        sinks: dict[str, Any] = {}
+        for companion in self._companions:
+            report: Callable[[], Mapping[str, Any]] | None = getattr(companion, "health", None)
+            if report is not None:
+                sinks.update(report())
+        return Health(
+            self.stream.id, self.stream.records, self.stream.lost, self.stream.waiting, tuple(self._degraded), sinks
+        )
+
+    def flush(self, timeout: float = 10.0) -> bool:
+        """Make everything durable and give the sinks `timeout` seconds to confirm it; False if some did not."""
+        deadline = time.monotonic() + timeout
+        self.stream.fill_gap()
+        self.stream.sync()
+        return all([companion.flush(deadline) for companion in self._companions])
+
+    def close(self, timeout: float = 10.0) -> bool:
+        """Close the stream, flush the sinks, stop the threads; False if a sink did not confirm in time.
+
+        A record that comes later opens a new stream.
+        """
+        self._stop.set()
+        keeper, self._keeper = self._keeper, None
+        if keeper is not None and keeper is not threading.current_thread():
+            keeper.join(timeout)
+        deadline = time.monotonic() + timeout
+        self.stream.close()
+        flushed = all([companion.flush(deadline) for companion in self._companions])
+        for companion in self._companions:
+            companion.close()
+        self._stop.clear()
+        return flushed
+
+    def _describe(self) -> dict[str, Any]:
+        own = {"config_digest": self._config_digest, "durability": self.durability, "service": self._service}
+        return {**describe_process(), **own}
+
+    def _warn(self, message: str) -> None:
+        notice(message, subject="loss")
+
+    def _start(self) -> None:
+        with self._starting:
+            if self._keeper is not None or self._stop.is_set():
+                return
+            keeper = threading.Thread(target=self._keep_watch, name="otel-audit-keeper", daemon=True)
+            self._keeper = keeper
+            if not self._closes_at_exit:
+                self._closes_at_exit = True
+                atexit.register(_close_at_exit, weakref.ref(self))
+            try:
+                keeper.start()
+            except RuntimeError:  # the interpreter is going down: no new threads; the record itself is written
+                self._keeper = None
+                return
+            for companion in self._companions:
+                companion.start()
+
+    def _keep_watch(self) -> None:
+        next_tick = next_beat = time.monotonic()
+        next_tick += _TICK
+        next_beat += self.intervals.heartbeat or float("inf")
+        while not self._stop.is_set():
+            if self._dirty.wait(max(0.0, min(next_tick, next_beat) - time.monotonic())):
+                self._stop.wait(self.intervals.sync)
+                self._dirty.clear()
+                self._guard(self.stream.sync)
+            now = time.monotonic()
+            if now >= next_tick:
+                next_tick = now + _TICK
+                self._guard(self._tick)
+            if now >= next_beat:
+                next_beat = now + self.intervals.heartbeat
+                self._guard(self._beat)
+
+    def _guard(self, work: Callable[[], object]) -> None:
+        """Run one of the keeper's tasks; whatever goes wrong is said, and the keeper lives on."""
+        try:
+            work()
+        except Exception as error:  # noqa: BLE001 - the thread that watches must outlive what it finds
+            notice(f"the audit trail's keeper: {type(error).__name__}: {error}", subject="keeper")
+
+    def _tick(self) -> None:
+        self.stream.fill_gap()
+        store = self.stream.store
+        if isinstance(store, JournalWriter) and (cause := self.stream.exclusively(store.inspect)):
+            saved = self.stream.exclusively(store.relocate)
+            self.record_control(Control.DEGRADED, {"cause": cause, "bytes_saved": saved}, action="DEGRADE")
+        wrong: dict[str, Mapping[str, Any]] = {}
+        for watch in self._watches:
+            wrong.update(watch())
+        for key in wrong.keys() - self._degraded.keys():
+            self.record_control(Control.DEGRADED, dict(wrong[key]), action="DEGRADE")
+        for key in self._degraded.keys() - wrong.keys():
+            self.record_control(Control.RECOVERED, dict(self._degraded[key]), action="RECOVER")
+        self._degraded = wrong
+
+    def _beat(self) -> None:
+        stream = self.stream
+        data = {
+            "interval": self.intervals.heartbeat,
+            "lost": stream.lost,
+            "monotonic": round(time.monotonic(), 3),
+            "records": stream.records,
+        }
+        self.record_control(Control.HEARTBEAT, data, action="BEAT")
+
+    def _forget(self) -> None:
+        self._keeper = None
+        self._starting = threading.Lock()
+        self._stop = threading.Event()
+        self._dirty = threading.Event()
+        self._degraded = {}
+        for companion in self._companions:
+            companion.forget()
+
+
+def describe_process() -> dict[str, Any]:
+    """Return what every stream's first record says: format, algorithms, and who writes it where."""
+    return {
+        "algorithms": {"canonical": "rfc8785", "hash": "sha256"},
+        "format": FORMAT,
+        "host": {"name": socket.gethostname()},
+        "package": {"name": "otel-audit", "version": __version__},
+        "process": {"pid": os.getpid(), "python": platform.python_version()},
+    }
+
+
+def _close_at_exit(reference: weakref.ref[AuditTrail]) -> None:
+    trail = reference()
+    if trail is not None:
+        trail._guard(trail.close)
