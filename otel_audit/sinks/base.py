@@ -74,7 +74,11 @@ class Sink(Protocol):
         """
 
     def settled(self) -> bool:
-        """Whether everything sent so far may be taken as delivered. Called when idle, only if `window` > 0."""
+        """Whether everything sent so far may be taken as delivered. Called when idle, only if `window` > 0.
+
+        Raises:
+            SinkUnavailable: the connection broke; send the unconfirmed bytes again, though nothing new waits.
+        """
 
     def close(self) -> None:
         """Release connections and files. The sink may be used again afterwards and then reconnects."""

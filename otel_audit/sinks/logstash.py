@@ -1,0 +1,135 @@
+"""Logstash over TCP: JSON Lines for its `tcp` input, or, with acknowledgements, the Beats protocol.
+
+    LogstashSink.from_url("logstash+tls://logs:5044,logs-2:5044?ca_file=/etc/ssl/audit.pem")
+    LogstashSink.from_url("beats+tls://logs:5045")
+
+JSON Lines has no acknowledgement: what is guaranteed, and what is not, `otel_audit.sinks.oneway` says. With
+Beats a batch counts as delivered when Logstash has said so.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+from otel_audit.errors import ConfigurationError
+from otel_audit.sinks.base import SealedLine, Sink
+from otel_audit.sinks.beats import BeatsSink
+from otel_audit.sinks.network import describe_connection
+from otel_audit.sinks.oneway import DEFAULT_WINDOW, OneWaySink
+from otel_audit.sinks.tls import TlsVersion
+from otel_audit.sinks.urls import nearest, read_options, split_url
+
+__all__ = ["LogstashSink"]
+
+Protocol = Literal["json_lines", "beats"]
+
+_SCHEMES: Final[dict[str, tuple[dict[str, object], bool]]] = {
+    "logstash": ({}, False),
+    "logstash+tls": ({}, False),
+    "logstash+tcp": ({}, True),
+    "beats": ({"protocol": "beats"}, False),
+    "beats+tls": ({"protocol": "beats"}, False),
+    "beats+tcp": ({"protocol": "beats"}, True),
+}
+
+
+class LogstashSink(OneWaySink):
+    """Sends the sealed lines as they are, newline and all, to a Logstash `tcp` input with the `json_lines` codec."""
+
+    def frame(self, record: SealedLine) -> bytes:
+        """Return the line itself: its newline is the frame."""
+        return record.line
+
+    @classmethod
+    def from_url(cls, url: str) -> Sink:
+        """Return the sink that a URL describes: `logstash[+tls|+tcp]://` or `beats[+tls|+tcp]://`.
+
+        `+tcp` is the explicit word for plain text. Options are the parameters of `from_settings`.
+
+        Raises:
+            ConfigurationError: the URL or one of its options is unusable.
+        """
+        parts = split_url(url)
+        if parts.scheme not in _SCHEMES:
+            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
+        if parts.user or parts.path not in ("", "/"):
+            raise ConfigurationError(f"sink {parts}: hosts and options are all that this URL may hold")
+        implied, plaintext = _SCHEMES[parts.scheme]
+        options = read_options(
+            implied | parts.options, cls.from_settings, parts, given=["hosts", "plaintext"]
+        )
+        return cls.from_settings(hosts=parts.authority, plaintext=plaintext, **options)
+
+    @classmethod
+    def from_settings(
+        cls,
+        *,
+        hosts: str,
+        name: str = "logstash",
+        protocol: Protocol = "json_lines",
+        plaintext: bool = False,
+        allow: tuple[str, ...] = (),
+        ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        key_password_file: str | None = None,
+        server_name: str | None = None,
+        minimum_tls_version: TlsVersion = "1.2",
+        connect_timeout: float = 10.0,
+        handshake_timeout: float = 10.0,
+        write_timeout: float = 10.0,
+        max_records: int = 2048,
+        max_bytes: int = 1024 * 1024,
+        window: int | None = None,
+        settle_after: float | None = None,
+        ack_timeout: float | None = None,
+        compression: int | None = None,
+    ) -> Sink:
+        """Return a sink for `hosts`, `host:port` or several of them, separated by commas.
+
+        `window` (bytes, default 8 MiB) and `settle_after` (seconds, default 2) belong to `json_lines`,
+        `ack_timeout` (seconds, default 30) and `compression` (0 to 9, default 3) to `beats`.
+
+        Raises:
+            ConfigurationError: a setting is unusable or belongs to the other protocol.
+        """
+        own = {"window": window, "settle_after": settle_after}
+        other = {"ack_timeout": ack_timeout, "compression": compression}
+        if protocol == "beats":
+            own, other = other, own
+        strange = [option for option, value in other.items() if value is not None]
+        if strange:
+            raise ConfigurationError(
+                f"sink {name}: {' and '.join(strange)} mean nothing with protocol {protocol}"
+            )
+        connection = describe_connection(
+            hosts=hosts,
+            plaintext=plaintext,
+            allow=allow,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+            key_password_file=key_password_file,
+            server_name=server_name,
+            minimum_tls_version=minimum_tls_version,
+            connect_timeout=connect_timeout,
+            handshake_timeout=handshake_timeout,
+            write_timeout=write_timeout,
+        )
+        if protocol == "beats":
+            return BeatsSink(
+                connection,
+                name=name,
+                max_records=max_records,
+                max_bytes=max_bytes,
+                ack_timeout=30.0 if ack_timeout is None else ack_timeout,
+                compression=3 if compression is None else compression,
+            )
+        return cls(
+            connection,
+            name=name,
+            max_records=max_records,
+            max_bytes=max_bytes,
+            window=DEFAULT_WINDOW if window is None else window,
+            settle_after=2.0 if settle_after is None else settle_after,
+        )
