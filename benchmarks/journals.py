@@ -1,0 +1,31 @@
+"""Journals of a wanted length, to be verified or opened again."""
+
+from __future__ import annotations
+
+from itertools import cycle, islice
+from pathlib import Path
+
+from benchmarks import ours
+from benchmarks.events import make_short_events
+from benchmarks.harness import Harness, Sample, Task
+
+__all__ = ["make_journal"]
+
+
+def make_journal(harness: Harness, name: str, records: int, streams: int = 1) -> Path:
+    """Write a journal of short records below the scratch directory, each stream by a process of its own."""
+    journal = harness.scratch / name
+    harness.say(f"writing {records:,} records into {streams} stream(s)")
+    for number in range(streams):
+        arguments = {"journal": str(journal), "records": records // streams, "seed": number}
+        harness.must(Task(name, "benchmarks.journals:write_stream", arguments))
+    return journal
+
+
+def write_stream(_: Path, journal: str, records: int, seed: int) -> Sample:
+    """Write one stream of so many short records."""
+    log = ours.open_short(Path(journal), "relaxed")
+    for event in islice(cycle(make_short_events(seed=seed)), records):
+        log.write(event)
+    log.close()
+    return {}

@@ -1,0 +1,67 @@
+"""otel-audit as it is used here: the only file that knows its interface."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import otel_audit
+from benchmarks.cases import Case, Log
+from benchmarks.events import Event
+from benchmarks.peers.standard import attach, open_file
+from otel_audit.stream import Durability
+
+__all__ = ["CASES", "FORMATTER", "HANDLER", "RECORD", "SHORT_LINE", "open_short", "verify"]
+
+HANDLER = "**AuditHandler, {}**"
+RECORD = "**otel_audit.record, process**"
+FORMATTER = "**FileHandler + AuditFormatter**"
+
+SHORT_LINE = 400
+"""Bytes of the line that a short event becomes, roughly."""
+
+
+def _open_handler(durability: Durability, directory: Path) -> Log:
+    trail = otel_audit.configure(journal=directory, sinks=[], durability=durability)
+    return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+
+
+def _open_record(directory: Path) -> Log:
+    trail = otel_audit.configure(journal=directory, sinks=[], durability="process")
+
+    def write(event: Event) -> None:
+        otel_audit.record(
+            "document.read",
+            actor=event["user"],
+            target=event["resource"],
+            outcome=event["outcome"],
+            data=event,
+        )
+
+    return Log(write, trail.flush, trail.close)
+
+
+def open_short(journal: Path, durability: Durability = "process") -> Log:
+    """Open a journal for short events: an actor, a target, an outcome and nothing else."""
+    trail = otel_audit.configure(journal=journal, sinks=[], durability=durability)
+
+    def write(event: Event) -> None:
+        otel_audit.record(
+            event["action"], actor=event["user"], target=event["resource"], outcome=event["outcome"]
+        )
+
+    return Log(write, trail.flush, trail.close)
+
+
+def verify(journal: Path, jobs: int) -> int:
+    """Verify a journal and return how many records were looked at."""
+    raise NotImplementedError
+
+
+CASES = (
+    Case(HANDLER.format("relaxed"), partial(_open_handler, "relaxed")),
+    Case(HANDLER.format("process"), partial(_open_handler, "process")),
+    Case(HANDLER.format("always"), partial(_open_handler, "always"), events=2_000),
+    Case(RECORD, _open_record),
+    Case(FORMATTER, partial(open_file, otel_audit.AuditFormatter)),
+)

@@ -1,0 +1,119 @@
+"""What must be reached, beside what this run measured. Printed, never asserted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from benchmarks import ours
+from benchmarks.calls import task_name
+from benchmarks.growth import tasks_by_length
+from benchmarks.harness import Sample, median, ratio
+from benchmarks.importing import MODULES
+from benchmarks.peers.floor import FLOOR, NOTHING
+from benchmarks.peers.standard import JSON_FORMATTER
+from benchmarks.report import table
+from benchmarks.verifying import LARGE, rate_name
+
+__all__ = ["Target", "as_table", "compare"]
+
+_FLAT = 1.2
+"""Up to here a cost counts as flat: two runs of the same code differ as much."""
+
+_PROCESS = ours.HANDLER.format("process")
+_RELAXED = ours.HANDLER.format("relaxed")
+
+
+class Target(NamedTuple):
+    """A bound and the figure that was measured; None if this run did not measure it."""
+
+    what: str
+    at_most: bool
+    bound: float
+    measured: float | None
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the figure keeps the bound."""
+        if self.measured is None:
+            return None
+        return self.measured <= self.bound if self.at_most else self.measured >= self.bound
+
+
+def compare(results: Mapping[str, list[Sample]]) -> list[Target]:
+    """Read every target's figure from the samples of a run."""
+    return [
+        *_calls(results.get("calls", [])),
+        _longest("record at the longest log / at the shortest", results.get("append", []), "x_floor"),
+        _longest("opening the longest journal / the shortest", results.get("reopen", []), "open_ms"),
+        *_verifying(results.get("verify", [])),
+        Target("import otel_audit, ms", True, 60, median(results.get("import", []), MODULES[0], "import_ms")),
+    ]
+
+
+def _calls(samples: list[Sample]) -> list[Target]:
+    def figure(case: str, threads: int, other: str, others: int, key: str) -> float | None:
+        return ratio(samples, task_name(case, threads), task_name(other, others), key)
+
+    return [
+        Target(
+            "handler, process / JsonFormatter", True, 0.9, figure(_PROCESS, 1, JSON_FORMATTER, 1, "call_us")
+        ),
+        Target(
+            "handler, process / handler that does nothing",
+            True,
+            2.2,
+            figure(_PROCESS, 1, NOTHING, 1, "call_us"),
+        ),
+        Target("relaxed, rate of 4 threads / of 1", False, 0.9, figure(_RELAXED, 4, _RELAXED, 1, "calls_s")),
+        Target("relaxed, p99 of 4 threads / of 1", True, 10, figure(_RELAXED, 4, _RELAXED, 1, "p99_us")),
+        Target(
+            "process / JsonFormatter, rate of 4 threads",
+            False,
+            1,
+            figure(_PROCESS, 4, JSON_FORMATTER, 4, "calls_s"),
+        ),
+        Target(
+            "process / JsonFormatter, p99 of 4 threads",
+            True,
+            1,
+            figure(_PROCESS, 4, JSON_FORMATTER, 4, "p99_us"),
+        ),
+        Target("otel_audit.record / floor, rate", False, 0.5, figure(ours.RECORD, 1, FLOOR, 1, "calls_s")),
+    ]
+
+
+def _longest(what: str, samples: list[Sample], key: str) -> Target:
+    tasks = tasks_by_length(samples)
+    return Target(what, True, _FLAT, ratio(samples, tasks[-1], tasks[0], key) if len(tasks) > 1 else None)
+
+
+def _verifying(samples: list[Sample]) -> list[Target]:
+    one, cores = rate_name(1), os.cpu_count() or 1
+    faster = ratio(samples, rate_name(cores), one, "records_s") if cores > 1 else None
+    return [
+        Target("verify, records per core second", False, 300_000, median(samples, one, "records_core_s")),
+        Target("verify, rate a core with all cores / with one", False, 0.75, faster and faster / cores),
+        Target(
+            "verify, peak memory of the large journal / the small",
+            True,
+            _FLAT,
+            ratio(samples, LARGE, one, "peak_mb"),
+        ),
+    ]
+
+
+def as_table(targets: list[Target]) -> str:
+    """Return the targets as Markdown."""
+    words = {True: "met", False: "**missed**", None: "not measured"}
+    rows = [
+        (
+            target.what,
+            f"{'≤' if target.at_most else '≥'} {target.bound:,g}",
+            target.measured,
+            words[target.met],
+        )
+        for target in targets
+    ]
+    return table(("target", "wanted", "measured", ""), rows)
