@@ -1,0 +1,151 @@
+"""Checkpoints (c2sp.org/tlog-checkpoint): the head of a stream's Merkle tree as three lines of text.
+
+    <origin>            the signing key's name, a slash, the stream's id
+    <size>              records covered, in decimal
+    <root>              base64 of the root hash
+
+A key signs many streams, one a process lifetime, so the origin is the key's name *and* the stream. A key
+named `shop.example/audit` may speak for the origin `shop.example/audit` itself and for
+`shop.example/audit/<stream>`.
+"""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from otel_audit.errors import AuditError
+from otel_audit.integrity.durable import replace_file
+from otel_audit.integrity.merkle import HASH_SIZE
+from otel_audit.integrity.note import NoteError, decode_base64
+
+__all__ = ["Checkpoint", "EquivocationError", "HeadFile", "origin_of", "speaks_for", "stream_of"]
+
+MAX_SIZE: Final = 2**63 - 1
+_SIZE: Final = re.compile("0|[1-9][0-9]{0,18}")
+_STREAM: Final = re.compile("[0-9a-f]{32}")
+
+
+class EquivocationError(AuditError):
+    """What is asked to be signed does not extend what was signed before: signing it would be equivocation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A tree head: which log, how many leaves, which root."""
+
+    origin: str
+    size: int
+    root: bytes
+    extensions: tuple[str, ...] = ()
+
+    def encode(self) -> str:
+        """Return the note text."""
+        lines = (self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.extensions)
+        return "".join(f"{line}\n" for line in lines)
+
+    @classmethod
+    def parse(cls, text: str) -> Checkpoint:
+        """Read a note's text as a checkpoint.
+
+        Raises:
+            NoteError: it is not one.
+        """
+        lines = text.split("\n")
+        if lines.pop() != "" or len(lines) < 3 or not all(lines):
+            raise NoteError("checkpoint-lines", "a checkpoint has three lines or more, none empty")
+        origin, size, root, *extensions = lines
+        if not _SIZE.fullmatch(size) or int(size) > MAX_SIZE:
+            raise NoteError("checkpoint-size", f"not a tree size: {size[:40]!r}")
+        decoded = decode_base64(root)
+        if len(decoded) != HASH_SIZE:
+            raise NoteError(
+                "checkpoint-root", f"a root hash takes {HASH_SIZE} bytes, this one {len(decoded)}"
+            )
+        return cls(origin, int(size), decoded, tuple(extensions))
+
+
+def origin_of(name: str, stream: str) -> str:
+    """Return the origin of a stream's checkpoints under a signing key's name."""
+    return f"{name}/{stream}"
+
+
+def stream_of(origin: str) -> str | None:
+    """Return the stream id that an origin ends in, or None."""
+    tail = origin.rpartition("/")[2]
+    return tail if _STREAM.fullmatch(tail) else None
+
+
+def speaks_for(name: str, origin: str) -> bool:
+    """Tell whether a key of this name may sign checkpoints of this origin."""
+    return origin == name or (
+        origin.startswith(name + "/") and _STREAM.fullmatch(origin[len(name) + 1 :]) is not None
+    )
+
+
+class HeadFile:
+    """The last head that was signed for one origin, kept so that no inconsistent one is ever signed.
+
+    The file holds the checkpoint's three lines. `advance` puts the new head there, durably, *before* it may
+    be signed and published (c2sp.org/tlog-checkpoint: a log must not sign a checkpoint inconsistent with an
+    earlier one).
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = os.fspath(path)
+
+    def read(self) -> Checkpoint | None:
+        """Return the last head, or None where nothing was signed yet.
+
+        Raises:
+            EquivocationError: the file does not hold a head.
+        """
+        try:
+            with open(self.path, encoding="utf-8") as file:
+                return Checkpoint.parse(file.read(4096))
+        except FileNotFoundError:
+            return None
+        except NoteError as error:
+            raise EquivocationError(
+                f"{self.path} does not hold a tree head ({error}); without it nothing may be signed"
+            ) from error
+
+    def advance(self, head: Checkpoint, extends: Checkpoint | None) -> None:
+        """Make `head` the last one. `extends` is the head that the caller knows `head` to extend.
+
+        Raises:
+            EquivocationError: another head than `extends` stands in the file (another signer of this origin,
+            a
+                restored copy), or `head` is smaller, or has another root at the same size.
+            OSError: the file cannot be written.
+        """
+        if extends is not None and (
+            head.origin != extends.origin
+            or head.size < extends.size
+            or (head.size == extends.size and head.root != extends.root)
+        ):
+            raise EquivocationError(f"a head of {head.size} records cannot follow one of {extends.size}")
+        with self._locked():
+            last = self.read()
+            if last is not None and last != extends:
+                raise EquivocationError(
+                    f"{self.path} says that {last.size} records of {last.origin} were signed by someone "
+                    "else; "
+                    "nothing is signed. Two signers on one stream, or a restored copy?"
+                )
+            replace_file(self.path, head.encode().encode())
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        descriptor = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
