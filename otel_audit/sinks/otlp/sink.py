@@ -1,0 +1,213 @@
+"""The OTLP sink: a record's body is its line, its attributes are for search; see
+`otel_audit.otel.projection`.
+
+What an exporter of the OpenTelemetry SDK returns does not say that the records arrived: it does not read the
+response, where `partial_success` stands, and it retries and gives up on its own. So the requests here are
+those of opentelemetry-proto, written from the sealed lines, and their responses are read; retrying is the
+shipper's alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Final
+
+from otel_audit import __version__
+from otel_audit.errors import ConfigurationError
+from otel_audit.notices import notice
+from otel_audit.otel.wire import RequestWriter, encode_record
+from otel_audit.sinks.base import RecordsRefused, SealedLine, SinkUnavailable
+from otel_audit.sinks.hosts import HostPolicy
+from otel_audit.sinks.http import HttpClient, excerpt
+from otel_audit.sinks.tls import TlsVersion
+from otel_audit.sinks.urls import nearest, read_options, split_url
+
+from .settings import Compression, Protocol, Settings, headers, resolve
+
+if TYPE_CHECKING:
+    from .grpc import GrpcTransport
+    from .http import HttpTransport
+
+__all__ = ["OTLPSink"]
+
+SCOPE_NAME: Final = "otel_audit"
+
+_AGENT: Final = f"otel-audit/{__version__}"
+_SCHEMES: Final[dict[str, tuple[Protocol | None, str]]] = {
+    "otlp": (None, "https"),
+    "otlp+https": ("http/protobuf", "https"),
+    "otlp+http": ("http/protobuf", "http"),
+    "otlp+grpcs": ("grpc", "https"),
+    "otlp+grpc": ("grpc", "http"),
+}
+
+
+class OTLPSink:
+    """Sends records as OTLP logs and takes for delivered what the response accepts.
+
+    What is not given here comes from the `OTEL_EXPORTER_OTLP_LOGS_*` and `OTEL_EXPORTER_OTLP_*` variables. A
+    response that rejects records (`partial_success`) counts as a failure of the batch.
+
+    Args:
+        endpoint: `https://collector:4318`, with a path other than `/v1/logs` if the receiver has one;
+        `http://`
+            is plain text and warned of. For gRPC, scheme, host and port.
+        protocol: `http/protobuf` (the default) or `grpc`. headers_file: one `Name: value` a line, over the
+        headers of the environment; read anew for each request. timeout: seconds for one batch, from sending
+        to the answer; 10 by default. compression: `none` (the default), `gzip`, or over HTTP `deflate`.
+        ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
+            gRPC takes no `key_password_file` and no `minimum_tls_version`.
+        allow: addresses that may be connected to beside public ones. A Collector is usually near, so private
+            and loopback addresses are allowed by default.
+        resource: resource attributes over those of `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
+        max_records, max_bytes: limits of one batch; receivers take 4 MiB (gRPC) or 20 MiB (HTTP) by default.
+        name: the sink's name.
+
+    Raises:
+        ConfigurationError: a setting cannot be used, or the OpenTelemetry packages are not installed.
+    """
+
+    window = 0
+
+    def __init__(
+        self,
+        *,
+        endpoint: str | None = None,
+        protocol: Protocol | None = None,
+        headers_file: str | None = None,
+        timeout: float | None = None,
+        compression: Compression | None = None,
+        ca_file: str | None = None,
+        cert_file: str | None = None,
+        key_file: str | None = None,
+        key_password_file: str | None = None,
+        server_name: str | None = None,
+        minimum_tls_version: TlsVersion = "1.2",
+        allow: tuple[str, ...] = ("loopback", "private"),
+        resource: Mapping[str, Any] | None = None,
+        max_records: int = 512,
+        max_bytes: int = 1 << 20,
+        name: str = "otlp",
+    ) -> None:
+        if find_spec("opentelemetry") is None or find_spec("opentelemetry.proto") is None:
+            raise ConfigurationError(f"sink {name}: OTLP needs pip install 'otel-audit[otel]'")
+        self.name = name
+        self.max_records = max_records
+        self.max_bytes = max_bytes
+        self._resource = resource
+        self._writer: RequestWriter | None = None
+        self._transport: HttpTransport | GrpcTransport
+        settings = resolve(
+            endpoint=endpoint,
+            protocol=protocol,
+            timeout=timeout,
+            compression=compression,
+            ca_file=ca_file,
+            cert_file=cert_file,
+            key_file=key_file,
+        )
+        read = partial(headers, headers_file)
+        read()
+        if settings.protocol == "grpc":
+            if key_password_file or minimum_tls_version != "1.2":
+                raise ConfigurationError(
+                    f"sink {name}: gRPC has no key_password_file and no minimum_tls_version; use HTTP for "
+                    "them"
+                )
+            self._transport = _grpc(settings, HostPolicy(allow), server_name, read)
+        else:
+            from .http import HttpTransport
+
+            client = HttpClient(
+                hosts=settings.authority,
+                plaintext=not settings.secure,
+                timeout=settings.timeout,
+                allow=allow,
+                ca_file=settings.ca_file,
+                cert_file=settings.cert_file,
+                key_file=settings.key_file,
+                key_password_file=key_password_file,
+                server_name=server_name,
+                minimum_tls_version=minimum_tls_version,
+            )
+            self._transport = HttpTransport(settings, client, read, _AGENT)
+
+    @classmethod
+    def from_url(cls, url: str) -> OTLPSink:
+        """Return the sink that a URL describes:
+        `otlp[+https|+http|+grpcs|+grpc]://host:port/path?option=value`.
+
+        `otlp:` alone leaves everything to the environment. `+http` and `+grpc` are plain text.
+
+        Raises:
+            ConfigurationError: the URL or one of its options is unusable.
+        """
+        parts = split_url(url)
+        if parts.scheme not in _SCHEMES:
+            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
+        if parts.user:
+            raise ConfigurationError(f"sink {parts}: a user means nothing here; use headers_file")
+        given: dict[str, Any] = {}
+        if parts.authority:
+            protocol, scheme = _SCHEMES[parts.scheme]
+            given = {"endpoint": f"{scheme}://{parts.authority}{parts.path}", "protocol": protocol}
+        elif parts.scheme != "otlp" or parts.path:
+            raise ConfigurationError(
+                f"sink {parts}: a host and port are needed, as in {parts.scheme}://collector:4318"
+            )
+        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=[*given, "resource"]))
+
+    def send(self, batch: Sequence[SealedLine]) -> None:
+        """Send a batch; return when the receiver has accepted every record of it.
+
+        Raises:
+            SinkUnavailable: no answer, or one that says to try later.
+            RecordsRefused: the receiver cannot take these records, or rejected some without saying which.
+        """
+        if self._writer is None:
+            self._writer = RequestWriter(_resource(self._resource), SCOPE_NAME, __version__)
+        request = self._writer.write([encode_record(*sealed) for sealed in batch])
+        try:
+            partial_success = self._transport.export(request).partial_success
+        except ConfigurationError as error:  # a file that was there when the sink was made
+            raise SinkUnavailable(str(error)) from error
+        rejected, message = partial_success.rejected_log_records, excerpt(partial_success.error_message, ())
+        if rejected:
+            raise RecordsRefused(f"{self.name}: {rejected} of {len(batch)} records were rejected: {message}")
+        if message:
+            notice(
+                f"sink {self.name}: the receiver took every record, and warns: {message}", subject=self.name
+            )
+
+    def settled(self) -> bool:
+        """Return True: what was sent is accepted when `send` returns."""
+        return True
+
+    def close(self) -> None:
+        """End the connection; the next send makes a new one."""
+        self._transport.close()
+
+
+def _grpc(settings: Settings, policy: HostPolicy, server_name: str | None, read: Any) -> GrpcTransport:
+    try:
+        from .grpc import GrpcTransport
+    except ImportError as error:
+        raise ConfigurationError("OTLP over gRPC needs grpcio: pip install 'otel-audit[otel]'") from error
+    if not settings.secure:
+        warnings.warn(
+            f"audit records go to {settings.authority} in plain text: anyone on the way can read and "
+            "change them; "
+            "use TLS",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+    return GrpcTransport(settings, policy, server_name, read, _AGENT)
+
+
+def _resource(given: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    from opentelemetry.sdk.resources import Resource
+
+    return Resource.create(dict(given or {})).attributes
