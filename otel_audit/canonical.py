@@ -29,6 +29,10 @@ except ImportError:  # the single-file verifier runs on the standard library alo
 __all__ = ["Alteration", "DuplicateMember", "Limits", "canonicalize", "is_plain", "jcs", "make_safe", "parse"]
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
+if orjson is not None:
+    _dumps = orjson.dumps
+    _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
+
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
 _MAX_PLAIN_DEPTH: Final = 16
 
@@ -66,29 +70,34 @@ class Alteration:
         return found
 
 
-def is_plain(value: dict[str, Any], depth: int = _MAX_PLAIN_DEPTH) -> bool:
-    """Tell whether orjson writes this object exactly as JCS does (keys outside ASCII aside) without help."""
-    if _SCALARS.issuperset(map(type, value.values())):
-        return True
+def is_plain(value: dict[str, Any], names: set[str] | None = None, depth: int = _MAX_PLAIN_DEPTH) -> bool:
+    """Tell whether orjson writes this object exactly as JCS does, if its keys are ASCII, without help.
+
+    With `names`, every key at any depth must also be one of those.
+    """
+    if names is not None and not names.issuperset(value):
+        return False
     for item in value.values():  # a loop, not a generator: this is in every logging call
-        if type(item) not in _SCALARS and not _is_plain_value(item, depth):
+        kind = type(item)
+        if kind not in _SCALARS and not _is_plain_container(item, kind, names, depth):
             return False
     return True
 
 
-def _is_plain_value(value: Any, depth: int) -> bool:
-    kind = type(value)
-    if kind in _SCALARS:
-        return True
+def _is_plain_container(value: Any, kind: type, names: set[str] | None, depth: int) -> bool:
     if kind is float:
         # Between these bounds, and with a fraction, both write the shortest digits without an exponent.
         return 1e-5 <= abs(value) < 1e16 and not value.is_integer()
     if depth == 0:
         return False
     if kind is dict:
-        return is_plain(value, depth - 1)
+        return is_plain(value, names, depth - 1)
     if kind is list:
-        return _SCALARS.issuperset(map(type, value)) or all(_is_plain_value(item, depth - 1) for item in value)
+        for item in value:
+            kind = type(item)
+            if kind not in _SCALARS and not _is_plain_container(item, kind, names, depth - 1):
+                return False
+        return True
     return False
 
 
@@ -99,10 +108,24 @@ def canonicalize(value: dict[str, Any]) -> bytes:
         TypeError, ValueError: the object is not JSON-safe (see `make_safe`).
     """
     if orjson is not None and is_plain(value):
-        written = orjson.dumps(value, option=orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER)
+        written = _dumps(value, option=_SORTED)
         if written.isascii() or _has_simple_keys(value):
             return written
     return jcs(value)
+
+
+def canonicalize_plain(value: dict[str, Any]) -> bytes:
+    """Return the RFC 8785 bytes of an object whose values `is_plain` found plain.
+
+    Raises:
+        TypeError, ValueError: a string or integer in it is not JSON-safe, or a key is outside the BMP.
+    """
+    if orjson is None:
+        return jcs(value)
+    written = _dumps(value, option=_SORTED)
+    if written.isascii() or _has_simple_keys(value):
+        return written
+    raise ValueError("keys outside the BMP sort differently")
 
 
 def _has_simple_keys(value: Any) -> bool:

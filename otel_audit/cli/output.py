@@ -1,0 +1,69 @@
+"""Writing to a terminal or a pipe: colour only where it is wanted, and nothing from a log that could act on a terminal."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from typing import Final, Literal, TextIO
+
+__all__ = ["Style", "complain", "escape", "is_terminal", "paint", "say", "set_color"]
+
+Style = Literal["good", "bad", "doubtful", "dim", "strong"]
+
+_CODES: Final[dict[Style, str]] = {"good": "32", "bad": "1;31", "doubtful": "33", "dim": "2", "strong": "1"}
+_ACTIVE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+"""Unicode categories of characters that move the cursor, turn the writing direction, or cannot be seen."""
+
+_choice = "auto"
+
+
+def set_color(choice: str) -> None:
+    """Follow `--color`: `always`, `never`, or `auto` (NO_COLOR, FORCE_COLOR, then whether stdout is a terminal)."""
+    global _choice
+    _choice = choice
+
+
+def is_terminal(stream: TextIO | None = None) -> bool:
+    """Tell whether somebody is looking."""
+    stream = stream or sys.stdout
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
+
+
+def paint(text: str, style: Style, stream: TextIO | None = None) -> str:
+    """Return the text in a style, if colour is wanted on this stream (stdout)."""
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if _wants_color(stream or sys.stdout) else text
+
+
+def _wants_color(stream: TextIO) -> bool:
+    if _choice != "auto":
+        return _choice == "always"
+    if os.environ.get("NO_COLOR"):  # https://no-color.org
+        return False
+    return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
+
+
+def escape(text: str) -> str:
+    """Return the text with every character that could act on a terminal spelled out (`\\x1b`, `\\u202e`)."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(_spell(each) if unicodedata.category(each) in _ACTIVE else each for each in text)
+
+
+def _spell(character: str) -> str:
+    return character.encode("unicode_escape", "backslashreplace").decode()
+
+
+def say(text: str = "") -> None:
+    """Print one line; what the terminal's encoding does not have is spelled out."""
+    _write(sys.stdout, text)
+
+
+def complain(text: str) -> None:
+    """Print one line about what went wrong on standard error."""
+    _write(sys.stderr, f"{paint('error:', 'bad', sys.stderr)} {escape(text)}")
+
+
+def _write(stream: TextIO, text: str) -> None:
+    encoding = stream.encoding or "utf-8"
+    stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")

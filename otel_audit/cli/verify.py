@@ -1,0 +1,157 @@
+"""`otel-audit verify`: what is there, is it what was written, what is missing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Final
+
+from otel_audit.cli.output import Style, escape, is_terminal, paint, say
+
+if TYPE_CHECKING:
+    from otel_audit.verify import Finding, Progress, Report
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Check audit streams: nothing changed, nothing missing, nothing added."
+
+_EPILOG: Final = """exit codes:
+  0 intact   1 tampered   2 usage, or unreadable   3 incomplete   4 unverifiable   5 nothing there
+If several apply: 1, then 2, 4, 5, 3."""
+_UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+_MOST_STREAMS_SHOWN: Final = 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `verify` takes."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "sources", nargs="+", metavar="SRC", help="files, directories, glob patterns, or - for stdin"
+    )
+    parser.add_argument(
+        "--json", action="store_true", help="print a machine-readable report (otel-audit.verify/1)"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="turn incomplete, unverifiable and empty into exit code 1"
+    )
+    parser.add_argument("--quiet", "-q", action="store_true", help="print nothing; the exit code says it")
+    parser.add_argument(
+        "--unordered", action="store_true", help="lines of an export: any order, copies are no fault"
+    )
+    parser.add_argument(
+        "--from-parsed", action="store_true", help="lines may have been parsed and written again"
+    )
+    parser.add_argument("--mixed", action="store_true", help="skip lines that are no audit records")
+    parser.add_argument(
+        "--max-silence",
+        type=_duration,
+        metavar="TIME",
+        help="longest time without a record: 90, 90s, 10m, 2h, 1d",
+    )
+    parser.add_argument(
+        "--jobs", "-j", type=_jobs, default=os.cpu_count() or 1, help="processes (default: one a core)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print, and return the verdict's exit code."""
+    from otel_audit.verify import verify
+
+    progress = None if args.quiet or args.json or not is_terminal(sys.stderr) else _show_progress
+    began = time.monotonic()
+    report = verify(
+        args.sources,
+        strict=args.strict,
+        unordered=args.unordered,
+        parsed_copy=args.from_parsed,
+        mixed=args.mixed,
+        max_silence=args.max_silence,
+        jobs=args.jobs,
+        progress=progress,
+    )
+    if progress is not None:
+        sys.stderr.write("\r\x1b[K")
+    if args.json:
+        say(json.dumps(report.as_json(), indent=2))
+    elif not args.quiet:
+        _print(report, time.monotonic() - began)
+    return report.exit_code
+
+
+def _print(report: Report, seconds: float) -> None:
+    explained: set[str] = set()
+    for found in report.findings.listed:
+        _print_finding(found, explain=found.code not in explained)
+        explained.add(found.code)
+    if report.findings.unlisted:
+        more = ", ".join(f"{count} {code}" for code, count in sorted(report.findings.unlisted.items()))
+        say(f"and, not listed: {more}")
+    if len(report.streams) <= _MOST_STREAMS_SHOWN:
+        for stream in report.streams:
+            end = "closed" if stream.closed else "open"
+            say(
+                f"stream {stream.stream}: records {stream.first_seq} to {stream.last_seq}, "
+                f"{stream.first_time[:19]}Z to {stream.last_time[:19]}Z, {end}"
+            )
+    rate = report.records / seconds if seconds else 0.0
+    say(
+        f"checked: {report.records} records, {len(report.streams)} streams, {report.sources} sources, "
+        f"{report.bytes} bytes in {seconds:.2f} s, {rate:.0f} records/s"
+    )
+    verdict = report.verdict.name if report.verdict else "INTACT"
+    say(f"{paint(verdict, _style(report.exit_code))}: {escape(report.sentence)}")
+
+
+def _print_finding(found: Finding, *, explain: bool) -> None:
+    from otel_audit.verify import CODES
+
+    where = found.file
+    if found.line is not None:
+        where += f":{found.line}"
+    elif found.offset is not None:
+        where += f" at byte {found.offset}"
+    about = ""
+    if found.stream is not None:
+        about = f"stream {found.stream}" if found.seq is None else f"record {found.stream}-{found.seq}"
+        if found.count > 1 and found.seq is not None:
+            about += f" to {found.seq + found.count - 1}"
+    label = paint(found.code, _style(int(found.severity)))
+    say(" ".join(filter(None, (f"{escape(where)}:" if where else "", label, about))))
+    for name, value in (("expected", found.expected), ("actual", found.actual), ("detail", found.detail)):
+        if value:
+            say(f"    {name}: {escape(value)}")
+    if explain:
+        code = CODES[found.code]
+        say(f"    {code.meaning}")
+        say(f"    Next: {code.next_step}")
+
+
+def _style(severity: int) -> Style:
+    styles: dict[int, Style] = {0: "good", 1: "bad", 2: "bad"}
+    return styles.get(severity, "doubtful")
+
+
+def _show_progress(count: int) -> None:
+    sys.stderr.write(f"\r\x1b[K{count / 1e6:,.0f} MB checked")
+    sys.stderr.flush()
+
+
+def _duration(text: str) -> float:
+    number, unit = (text[:-1], _UNITS[text[-1]]) if text and text[-1] in _UNITS else (text, 1)
+    try:
+        seconds = float(number) * unit
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration; write 90, 90s, 10m, 2h or 1d")
+    return seconds
+
+
+def _jobs(text: str) -> int:
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes")
+    return int(text)

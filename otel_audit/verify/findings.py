@@ -1,0 +1,302 @@
+"""What a verifier can find: one table of stable codes, and one finding.
+
+A code never changes its meaning. Severities are the exit codes of docs/format.md; the verdict of a whole run is the
+gravest severity found (`PRECEDENCE`). An unreadable file never hides a changed one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import Any, Final, NamedTuple
+
+__all__ = ["CODES", "PRECEDENCE", "Code", "Finding", "Findings", "Severity", "gravest"]
+
+
+class Severity(IntEnum):
+    """How a finding counts. The values are exit codes."""
+
+    NOTE = 0
+    TAMPERED = 1
+    UNREADABLE = 2
+    INCOMPLETE = 3
+    UNVERIFIABLE = 4
+    EMPTY = 5
+
+
+PRECEDENCE: Final = (
+    Severity.TAMPERED,
+    Severity.UNREADABLE,
+    Severity.UNVERIFIABLE,
+    Severity.EMPTY,
+    Severity.INCOMPLETE,
+    Severity.NOTE,
+)
+"""Gravest first."""
+
+
+class Code(NamedTuple):
+    """What one code says: how grave it is, what it can mean, what to do next."""
+
+    severity: Severity
+    meaning: str
+    next_step: str
+
+
+_COMPARE = "Compare with a copy of this stream held elsewhere (a sink, a backup): `otel-audit compare`."
+_KEEP = "Keep this file as it is, and find out who could write to it. " + _COMPARE
+
+_T, _U, _I = Severity.TAMPERED, Severity.UNREADABLE, Severity.INCOMPLETE
+
+CODES: Final[dict[str, Code]] = {
+    # One line, by itself.
+    "NOT_A_RECORD": Code(
+        _T, "Bytes that are no record stand among records: inserted, or a record destroyed.", _KEEP
+    ),
+    "OVERLONG_LINE": Code(_T, "A line is longer than the format allows; no writer makes such a line.", _KEEP),
+    "DUPLICATE_MEMBER": Code(
+        _T,
+        "A JSON member stands twice in one object, so that two readers can see two different records.",
+        _KEEP,
+    ),
+    "UNKNOWN_MEMBER": Code(
+        _T, "The record has a member that format 1 does not have; it was added later.", _KEEP
+    ),
+    "BAD_SCHEMA": Code(_T, "A member is missing or has a type or spelling that no writer gives it.", _KEEP),
+    "NON_CANONICAL": Code(
+        _T,
+        "The content is unaltered, but its bytes are not the ones that were sealed: the line was written again.",
+        "If a pipeline parsed and rewrote these lines, check them with --from-parsed; else: " + _KEEP,
+    ),
+    "HASH_MISMATCH": Code(_T, "The record was changed after it was sealed.", _KEEP),
+    "VALUE_MUTATED": Code(
+        Severity.UNVERIFIABLE,
+        "This parsed copy does not give the sealed bytes back: a pipeline changed a value, or somebody did.",
+        "Check the original line, if the pipeline kept it (`event.original`, the OTLP body), or another copy.",
+    ),
+    # One stream, record after record.
+    "PREV_MISMATCH": Code(
+        _T,
+        "The record does not follow the one before it: one of the two was replaced and sealed again.",
+        _KEEP,
+    ),
+    "SEQ_GAP": Code(_T, "Records are missing between two others: they were removed.", _KEEP),
+    "MISSING_SEGMENT": Code(_T, "A whole segment file of the stream is missing between two others.", _KEEP),
+    "ORDER": Code(_T, "Records stand in another place than they were written in.", _KEEP),
+    "DUPLICATE": Code(
+        _T,
+        "A record stands here twice, byte for byte.",
+        "If these lines come from a sink that delivers at least once, check them with --unordered; else: "
+        + _KEEP,
+    ),
+    "FORK": Code(
+        _T,
+        "Two different records claim the same place in one stream: two versions of history exist.",
+        "Keep both. Only one of them can be in a copy held elsewhere: " + _COMPARE,
+    ),
+    "FOREIGN_STREAM": Code(_T, "A record of another stream was put into this stream's file.", _KEEP),
+    "AFTER_CLOSE": Code(_T, "Records follow the one that closed the stream.", _KEEP),
+    "SECOND_OPEN": Code(_T, "A stream is opened again in its middle: two streams were joined.", _KEEP),
+    "FORMAT_CHANGE": Code(
+        _T, "The opening record names another format than the one its stream is written in.", _KEEP
+    ),
+    "NO_OPEN": Code(_T, "The first record of the stream is not the one that opens it.", _KEEP),
+    "HEAD_CUT": Code(
+        _T,
+        "The beginning of the stream is missing, and no record of an intact stream says that retention removed it.",
+        "If older files exist, check them together with these. " + _KEEP,
+    ),
+    # What the streams say of each other.
+    "TRUNCATED": Code(_T, "The stream once was longer: a later stream recorded where it had ended.", _KEEP),
+    "EXTENDED": Code(_T, "Records were added behind the end that a later stream recorded.", _KEEP),
+    "LINK_MISMATCH": Code(
+        _T, "Another stream recorded a different hash for this record: history was replaced.", _KEEP
+    ),
+    "MISSING_STREAM": Code(
+        _T,
+        "A stream that another one follows is not here: its files were removed.",
+        "Restore it from a copy. " + _KEEP,
+    ),
+    "TORN_MISMATCH": Code(
+        _T, "The bytes behind the last whole line are not the ones that a later stream declared.", _KEEP
+    ),
+    # Nothing contradicts, but something is not there.
+    "STREAM_NOT_GIVEN": Code(
+        _I, "A stream that another one follows is not among what was checked.", "Give its files as well."
+    ),
+    "CHILD_NOT_FOUND": Code(
+        _I,
+        "A fork was announced, but the child's stream is not here. A child that never logs has none.",
+        "If the child should have logged, look for its stream.",
+    ),
+    "LINK_UNCHECKED": Code(
+        _I,
+        "A link into the middle of a stream could not be looked up in what was read.",
+        "Check the files themselves.",
+    ),
+    "PRUNED": Code(
+        _I,
+        "Retention removed the beginning of the stream, and said so in a record.",
+        "Nothing, if the policy agrees.",
+    ),
+    "TORN_TAIL": Code(
+        _I,
+        "The last line is incomplete: the process died while writing, or the file was cut there.",
+        "If the process is still running, check again later; the next stream in this journal declares these bytes.",
+    ),
+    "TORN_DECLARED": Code(
+        _I,
+        "The last line is incomplete, exactly as the next stream declared: a crash, seen at restart.",
+        "Nothing.",
+    ),
+    "UNCLOSED": Code(
+        _I,
+        "The stream has no closing record: the process still runs, was killed, or the end was cut off.",
+        "Compare its end with a sink's copy or a checkpoint; nothing in here can tell a kill from a cut.",
+    ),
+    "RECORDS_LOST": Code(
+        _I,
+        "The writer declared records that it could not keep.",
+        "Read the reason in the record; they are gone.",
+    ),
+    "PIPELINE_DEGRADED": Code(
+        _I, "The writer noticed that something interfered with its work.", "Read the cause in the record."
+    ),
+    "SUPPRESSED": Code(
+        _I, "The writer declared records that a rule kept out.", "Read the rule in the record."
+    ),
+    "CLOCK_BACK": Code(
+        _I, "The clock went back between two records.", "Order is by seq; mistrust times near here."
+    ),
+    "CLOCK_STEP": Code(
+        _I, "The clock and the time since start disagree: the clock was set.", "Mistrust times near here."
+    ),
+    "SILENCE": Code(
+        _I,
+        "Nothing was recorded for longer than it should be: suspended, blocked, or silenced.",
+        "Ask what ran then.",
+    ),
+    "EMPTY_SEGMENT": Code(
+        _I,
+        "A stream's file holds nothing: a crash before its first record, or an emptied file.",
+        "Check its size in a copy.",
+    ),
+    "TOO_MANY_STREAMS": Code(
+        _U,
+        "More streams than one run can hold were found; the rest was not checked.",
+        "Check fewer files at a time.",
+    ),
+    # Not judged.
+    "UNKNOWN_FORMAT": Code(
+        Severity.UNVERIFIABLE,
+        "The stream declares a format that this verifier does not know.",
+        "Use a newer verifier.",
+    ),
+    "UNREADABLE": Code(
+        _U, "The file could not be read to its end.", "Check permissions, or the file's integrity."
+    ),
+    "MISSING_PATH": Code(
+        Severity.EMPTY, "There is no such file.", "Check the path; a missing log is never a pass."
+    ),
+    "EMPTY": Code(Severity.EMPTY, "No record was found.", "Check the path; an emptied log is never a pass."),
+    # Not a fault.
+    "OTHER_LINES": Code(Severity.NOTE, "Lines that are no audit records were skipped.", "Nothing."),
+    "REPEATED_LINES": Code(
+        Severity.NOTE,
+        "A segment begins with the last lines of the one before, as after a failed sync.",
+        "Nothing.",
+    ),
+    "IDENTICAL_COPIES": Code(
+        Severity.NOTE,
+        "Records came more than once, byte for byte, as at-least-once delivery does.",
+        "Nothing.",
+    ),
+}
+"""Every code. docs/format.md lists them; a test keeps the two the same."""
+
+
+@dataclasses.dataclass(slots=True)
+class Finding:
+    """One thing found, and where. `count` records from `seq` on, when it is about several."""
+
+    code: str
+    file: str = ""
+    line: int | None = None
+    offset: int | None = None
+    stream: str | None = None
+    seq: int | None = None
+    expected: str | None = None
+    actual: str | None = None
+    detail: str = ""
+    count: int = 1
+
+    @property
+    def severity(self) -> Severity:
+        """How this counts for the verdict."""
+        return CODES[self.code].severity
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the object of the `otel-audit.verify/1` report; its member names are stable."""
+        code = CODES[self.code]
+        return {
+            "code": self.code,
+            "severity": code.severity.name.lower(),
+            "file": self.file,
+            "line": self.line,
+            "offset": self.offset,
+            "stream": self.stream,
+            "seq": self.seq,
+            "count": self.count,
+            "expected": self.expected,
+            "actual": self.actual,
+            "detail": self.detail,
+            "meaning": code.meaning,
+            "next": code.next_step,
+        }
+
+
+class Findings:
+    """Findings in the order in which they were made: the first of them in full, the rest counted by code."""
+
+    def __init__(self, most: int = 1000) -> None:
+        self.listed: list[Finding] = []
+        self.unlisted: Counter[str] = Counter()
+        self._most = most
+
+    def add(self, found: Finding) -> Finding:
+        """Keep one finding, or count it if there are too many to keep."""
+        if len(self.listed) < self._most:
+            self.listed.append(found)
+        else:
+            self.unlisted[found.code] += 1
+        return found
+
+    def last(self) -> Finding | None:
+        """Return the latest finding, if it was kept."""
+        return self.listed[-1] if self.listed and not self.unlisted else None
+
+    def extend(self, others: Findings) -> None:
+        """Add the findings of another list."""
+        for found in others.listed:
+            self.add(found)
+        self.unlisted.update(others.unlisted)
+
+    def discard(self, condition: Callable[[Finding], bool]) -> None:
+        """Take back the findings of which this is true."""
+        self.listed = [found for found in self.listed if not condition(found)]
+
+    def counts(self) -> Counter[str]:
+        """Return how many findings each code has."""
+        return Counter(found.code for found in self.listed) + self.unlisted
+
+    def verdict(self) -> Severity:
+        """Return what all of it comes to."""
+        return gravest(CODES[code].severity for code in self.counts())
+
+
+def gravest(severities: Iterable[Severity]) -> Severity:
+    """Return the severity that decides the verdict."""
+    present = set(severities)
+    return next((severity for severity in PRECEDENCE if severity in present), Severity.NOTE)

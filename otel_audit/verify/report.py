@@ -1,0 +1,104 @@
+"""What a run of the verifier found, as one value: findings, streams, verdict, and what it proves."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Final
+
+from .findings import Findings, Severity
+
+__all__ = ["SCHEMA", "Report", "StreamSummary"]
+
+SCHEMA: Final = "otel-audit.verify/1"
+
+_STRICT: Final = frozenset({Severity.INCOMPLETE, Severity.UNVERIFIABLE, Severity.EMPTY})
+_MOST_LISTED: Final = 1000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StreamSummary:
+    """One stream as it was found."""
+
+    stream: str
+    first_seq: int
+    last_seq: int
+    records: int
+    first_time: str
+    last_time: str
+    closed: bool
+    last_hash: str
+
+
+@dataclasses.dataclass(slots=True)
+class Report:
+    """The outcome of one run."""
+
+    sources: int
+    bytes: int
+    lines: int
+    records: int
+    streams: list[StreamSummary]
+    findings: Findings
+    strict: bool = False
+
+    @property
+    def verdict(self) -> Severity:
+        """What it comes to; `strict` makes everything that is not a pass a failure."""
+        found = self.findings.verdict()
+        return Severity.TAMPERED if self.strict and found in _STRICT else found
+
+    @property
+    def exit_code(self) -> int:
+        """The process's exit code: 0 intact, 1 tampered, 2 unreadable, 3 incomplete, 4 unverifiable, 5 empty."""
+        return int(self.verdict)
+
+    @property
+    def sentence(self) -> str:
+        """Say in one sentence what has been proved and what has not."""
+        found = self.findings.verdict()
+        said = _SENTENCES[found].format(
+            records=_count(self.records, "record"), streams=_count(len(self.streams), "stream")
+        )
+        return said if found is self.verdict else f"{said} With --strict this is a failure."
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the `otel-audit.verify/1` report. Lists are cut at 1000; the counts are of everything."""
+        return {
+            "schema": SCHEMA,
+            "verdict": self.verdict.name.lower() if self.verdict else "intact",
+            "exit_code": self.exit_code,
+            "sentence": self.sentence,
+            "sources": self.sources,
+            "bytes": self.bytes,
+            "lines": self.lines,
+            "records": self.records,
+            "stream_count": len(self.streams),
+            "streams": [dataclasses.asdict(stream) for stream in self.streams[:_MOST_LISTED]],
+            "finding_counts": dict(sorted(self.findings.counts().items())),
+            "findings": [found.as_json() for found in self.findings.listed],
+        }
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", " ")
+
+
+_SENTENCES: Final = {
+    Severity.NOTE: (
+        "Proved: {records} in {streams} are unchanged, in order and complete from first to last by their own chain. "
+        "Not proved: that nobody wrote the whole chain anew; no signature and no anchor was checked."
+    ),
+    Severity.INCOMPLETE: (
+        "Proved: nothing contradicts; {records} in {streams} are unchanged and in order by their own chain. "
+        "Not proved: that they are all there were (see the findings), nor that nobody wrote the whole chain anew."
+    ),
+    Severity.TAMPERED: (
+        "Proved: what is here is not what was written (see the findings). "
+        "Not proved: who did it, when, or that the rest of {records} in {streams} is genuine."
+    ),
+    Severity.UNREADABLE: "Proved: nothing as a whole, because not everything could be read; {records} were checked.",
+    Severity.UNVERIFIABLE: (
+        "Proved: nothing about the streams that could not be judged (see the findings); {records} were read."
+    ),
+    Severity.EMPTY: "Proved: nothing; there is nothing here to check where something should be.",
+}

@@ -1,0 +1,189 @@
+"""What there is to check: files, directories, globs and standard input, each opened without trusting what it is."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import gzip
+import os
+import re
+import stat
+import sys
+import zlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any, Final, NamedTuple, Protocol
+
+__all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources", "open_source"]
+
+STDIN: Final = "-"
+_ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+_SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{6,9})\.jsonl(?:\.gz|\.zst)?")
+_GZIP: Final = b"\x1f\x8b"
+_ZSTD: Final = b"\x28\xb5\x2f\xfd"
+_MAX_EXPANSION: Final = 200
+_FREE_EXPANSION: Final = 256 * 1024 * 1024
+
+
+class Unreadable(Exception):
+    """A source cannot be read, or not to its end. The message says why."""
+
+
+class Source(NamedTuple):
+    """One file, or standard input. `stream` and `number` are set if its name is that of a journal segment."""
+
+    path: str
+    stream: str | None = None
+    number: int | None = None
+
+    @property
+    def name(self) -> str:
+        """Its last path component; what a stream's declarations call a segment."""
+        return re.sub(r"\.(gz|zst)$", "", os.path.basename(self.path))
+
+
+class Missing(NamedTuple):
+    """A path under which there is nothing."""
+
+    path: str
+
+
+class Reader(Protocol):
+    """A binary input."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, none at the end."""
+
+
+def find_sources(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Source | Missing]:
+    """Yield what the given paths hold: a directory's `*.jsonl` (gz, zst), at any depth, segments in order.
+
+    A path with no file under it is tried as a glob pattern. A file that is named twice is checked once.
+    """
+    seen: set[str] = set()
+    for path in map(os.fspath, paths):
+        found = False
+        for file in _expand(path):
+            found = True
+            if (key := os.path.realpath(file) if file != STDIN else file) not in seen:
+                seen.add(key)
+                yield _describe(file)
+        if not found:
+            yield Missing(path)
+
+
+def _expand(path: str) -> Iterator[str]:
+    if path == STDIN:
+        yield path
+    elif os.path.isdir(path):
+        for directory, subdirectories, names in os.walk(path):
+            subdirectories.sort()
+            for name in sorted(names):
+                if name.endswith(_ENDINGS):
+                    yield os.path.join(directory, name)
+    elif os.path.lexists(path):
+        yield path
+    elif glob.has_magic(path):
+        for match in sorted(glob.iglob(path, recursive=True)):
+            yield from _expand(match)
+
+
+def _describe(path: str) -> Source:
+    if named := _SEGMENT.fullmatch(os.path.basename(path)):
+        return Source(path, named[1], int(named[2]))
+    return Source(path)
+
+
+@contextlib.contextmanager
+def open_source(source: Source) -> Iterator[Reader]:
+    """Open a source for reading, decompressed if it is gzip or zstd, up to the size it has now.
+
+    Raises:
+        Unreadable: it is not a regular file, or the system refuses.
+    """
+    try:
+        with contextlib.ExitStack() as stack:
+            raw = _Bounded(sys.stdin.buffer, None) if source.path == STDIN else _open_file(source.path, stack)
+            yield _decompress(raw, stack)
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
+        raise Unreadable(reason or str(error)) from error
+
+
+def _open_file(path: str, stack: contextlib.ExitStack) -> _Bounded:
+    # O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    file = stack.enter_context(open(descriptor, "rb", buffering=0))
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise Unreadable("not a regular file; pipe it in and name it `-`")
+    return _Bounded(file, status.st_size)
+
+
+class _Bounded:
+    """A file up to the size it had when it was opened: one that grows while it is read would else never end."""
+
+    def __init__(self, file: IO[bytes], size: int | None) -> None:
+        self._file = file
+        self._left = size
+        self._start = b""
+        self.taken = 0
+
+    def peek(self, size: int) -> bytes:
+        """Return the first bytes without taking them."""
+        while len(self._start) < size and (more := self._read(size - len(self._start))):
+            self._start += more
+        return self._start
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._start:
+            chunk, self._start = self._start, b""
+        else:
+            chunk = self._read(1 << 16 if size < 0 else size)
+        self.taken += len(chunk)
+        return chunk
+
+    def _read(self, size: int) -> bytes:
+        if self._left is None:
+            return self._file.read(size)
+        chunk = self._file.read(min(size, self._left))
+        self._left -= len(chunk)
+        return chunk
+
+
+def _decompress(raw: _Bounded, stack: contextlib.ExitStack) -> Reader:
+    start = raw.peek(4)
+    if start.startswith(_GZIP):
+        return _Expanding(stack.enter_context(gzip.GzipFile(fileobj=raw)), raw)  # type: ignore[arg-type]
+    if start.startswith(_ZSTD):
+        return _Expanding(stack.enter_context(_open_zstd(raw)), raw)
+    return raw
+
+
+def _open_zstd(raw: _Bounded) -> Any:
+    try:
+        from compression import zstd
+    except ImportError:
+        try:
+            from backports import zstd
+        except ImportError:
+            raise Unreadable("zstd: install `backports.zstd`, or pipe `zstd -dc` into `-`") from None
+    return zstd.ZstdFile(raw)
+
+
+class _Expanding:
+    """What a decompressor gives, refused once it grows out of all proportion to what went in."""
+
+    def __init__(self, file: IO[bytes], raw: _Bounded) -> None:
+        self._file = file
+        self._raw = raw
+        self._given = 0
+
+    def read(self, size: int, /) -> bytes:
+        chunk = self._file.read(size)
+        self._given += len(chunk)
+        if self._given > _FREE_EXPANSION and self._given > _MAX_EXPANSION * self._raw.taken:
+            raise Unreadable(
+                f"it expands to more than {_MAX_EXPANSION} times its size; decompress it yourself"
+            )
+        return chunk
