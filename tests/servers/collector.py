@@ -6,6 +6,7 @@ The binary is the one that `OTELCOL_BIN` names, else the one that `otelcol/build
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,8 +22,7 @@ __all__ = ["CONFIGS", "Collector", "collector_binary", "free_port", "has_compone
 
 CONFIGS = Path(__file__).parents[2] / "collector-config"
 BUILD = Path(__file__).parent / "otelcol" / "build.sh"
-GATES = "--feature-gates=stanza.synchronousLogEmitter"
-"""What the agents' headers ask for; the other configurations do not mind it."""
+_GATES = re.compile(r"--feature-gates=\S+")
 
 
 def collector_binary() -> str:
@@ -44,7 +44,7 @@ def has_component(name: str) -> bool:
 
 def validate(config: Path, environment: Mapping[str, str]) -> str:
     """Run `otelcol validate`; return what it complains of, nothing if the configuration is good."""
-    command = [collector_binary(), "validate", GATES, "--config", str(config)]
+    command = [collector_binary(), "validate", *_gates(config), "--config", str(config)]
     done = subprocess.run(command, env=_environment(environment), capture_output=True, text=True, check=False)
     return "" if done.returncode == 0 else done.stderr or f"exit {done.returncode}"
 
@@ -74,7 +74,8 @@ class Collector:
         self.address = f"127.0.0.1:{self.port}"
         self._health = f"http://127.0.0.1:{(health := free_port())}/"
         self._log = directory / f"{config}.log"
-        self._command = [collector_binary(), GATES, "--config", str(CONFIGS / config)]
+        path = CONFIGS / config
+        self._command = [collector_binary(), *_gates(path), "--config", str(path)]
         self._environment = _environment(
             {
                 "AUDIT_LISTEN": self.address,
@@ -129,6 +130,11 @@ class Collector:
         self._process.send_signal(how)
         self._process.wait(30)
         self._process = None
+
+
+def _gates(config: Path) -> list[str]:
+    """Return the feature gates that a configuration's header says to start it with."""
+    return _GATES.findall(config.read_text())
 
 
 def _environment(more: Mapping[str, str]) -> dict[str, str]:

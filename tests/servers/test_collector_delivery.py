@@ -1,0 +1,390 @@
+"""Sealed lines through the real Collector, killed twice on the way: all arrive, and the far end verifies.
+
+Each test runs a file of collector-config/ as it stands, given addresses, paths and certificates.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import final
+
+import pytest
+
+from tests.servers.certificates import Certificates, make_certificates
+from tests.servers.collector import Collector, wait_until
+from tests.servers.otlp import Receiver, Sender, bodies_of, post, request_of
+from tests.servers.sealed import sealed_stream
+
+pytestmark = [pytest.mark.server("otelcol"), pytest.mark.timeout(300)]
+
+RECORDS = 10_000
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    with Store(tmp_path) as running:
+        yield running
+
+
+@final
+class Store:
+    """The far end: a Collector with to-file.yaml, and what it wrote."""
+
+    def __init__(self, directory: Path) -> None:
+        self.file = directory / "store" / "audit.jsonl"
+        self.file.parent.mkdir()
+        self.collector = Collector("to-file.yaml", directory, {"AUDIT_FILE": str(self.file)})
+
+    def __enter__(self) -> Store:
+        self.collector.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.collector.kill()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.collector.address}"
+
+    def lines(self) -> list[str]:
+        """Every whole record written so far, in the order of arrival, repetitions included."""
+        if not self.file.exists():
+            return []
+        whole, _, _ = self.file.read_bytes().rpartition(b"\n")
+        return list(bodies_of(whole.splitlines()))
+
+    def has(self, lines: Sequence[str]) -> bool:
+        return set(lines) <= set(self.lines())
+
+
+def tls_settings(issued: Certificates) -> dict[str, str]:
+    return {
+        "AUDIT_CA": str(issued.ca),
+        "AUDIT_SERVER_CERT": str(issued.server),
+        "AUDIT_SERVER_KEY": str(issued.server_key),
+        "AUDIT_CERT": str(issued.client),
+        "AUDIT_KEY": str(issued.client_key),
+    }
+
+
+def client_context(issued: Certificates) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=str(issued.ca))
+    context.load_cert_chain(issued.client, issued.client_key)
+    return context
+
+
+def verify(path: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "otel_audit", "verify", "--unordered", str(path)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+
+def assert_verifies(path: Path) -> None:
+    found = verify(path)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def kill_twice(collector: Collector, progress: Callable[[], int], total: int) -> None:
+    """Kill and restart a Collector when a third and when two thirds of the lines are through."""
+    for mark in (total // 3, 2 * total // 3):
+        wait_until(f"{mark} lines are through", lambda mark=mark: progress() >= mark, 60)
+        collector.kill()
+        collector.start()
+
+
+def test_every_answered_record_is_in_the_file_whenever_the_collector_dies(store: Store) -> None:
+    lines = sealed_stream(RECORDS)
+    sender = Sender(store.collector.address, lines)
+    sender.start()
+
+    for mark in (RECORDS // 3, 2 * RECORDS // 3):
+        wait_until(f"{mark} lines are answered", lambda mark=mark: sender.answered >= mark)
+        store.collector.kill()
+        answered = sender.answered
+        assert store.has(lines[:answered])
+        store.collector.start()
+    sender.finish()
+
+    assert store.has(lines)
+    assert_verifies(store.file)
+
+
+def test_a_changed_record_in_the_file_is_found(store: Store) -> None:
+    lines = sealed_stream(100)
+    assert post(store.collector.address, request_of(lines)) == 200
+    assert_verifies(store.file)
+    written = store.file.read_text()
+    assert written.count("INV-42") == 1
+    store.file.write_text(written.replace("INV-42", "INV-43"))
+
+    assert verify(store.file).returncode == 1
+
+
+def test_the_gateway_keeps_what_it_answered_while_the_store_is_away(
+    store: Store, certificates: Certificates, tmp_path: Path
+) -> None:
+    lines = sealed_stream(RECORDS)
+    store.collector.kill()
+    environment = {**tls_settings(certificates), "AUDIT_NEXT": store.url}
+    with Collector("gateway.yaml", tmp_path, environment) as gateway:
+        sender = Sender(gateway.address, lines, tls=client_context(certificates))
+        sender.start()
+        kill_twice(gateway, lambda: sender.answered, RECORDS)
+        sender.finish()
+        assert store.lines() == []
+
+        store.collector.start()
+        wait_until("everything is in the store", lambda: store.has(lines), 60)
+    assert_verifies(store.file)
+
+
+def test_the_gateway_lets_nobody_in_without_a_certificate_of_ours(
+    store: Store, certificates: Certificates, tmp_path: Path
+) -> None:
+    nameless = ssl.create_default_context(cafile=str(certificates.ca))
+    stranger = ssl.create_default_context(cafile=str(certificates.ca))
+    stranger.load_cert_chain(certificates.stranger, certificates.stranger_key)
+    request = request_of(sealed_stream(3))
+    environment = {**tls_settings(certificates), "AUDIT_NEXT": store.url}
+    with Collector("gateway.yaml", tmp_path, environment) as gateway:
+        for context in (nameless, stranger):
+            with pytest.raises(OSError, match=r"(?i)alert|reset|eof|pipe"):
+                post(gateway.address, request, tls=context)
+        assert post(gateway.address, request, tls=client_context(certificates)) == 200
+
+
+def test_two_tiers_carry_a_growing_journal_to_the_store(
+    store: Store, certificates: Certificates, tmp_path: Path
+) -> None:
+    streams = [sealed_stream(RECORDS // 2), sealed_stream(RECORDS // 2)]
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    settings = tls_settings(certificates)
+    with Collector("gateway.yaml", tmp_path, {**settings, "AUDIT_NEXT": store.url}) as gateway:
+        way_on = {"AUDIT_JOURNAL": str(journal), "AUDIT_GATEWAY": f"https://localhost:{gateway.port}"}
+        with Collector("agent-journal.yaml", tmp_path, {**settings, **way_on}) as agent:
+            for number, lines in enumerate(streams, 1):
+                write(journal / f"{number:032x}.000001.jsonl", lines[: len(lines) // 2])
+                wait_until("some arrived", lambda number=number: len(store.lines()) > (2 * number - 2) * 2000)
+                agent.kill()
+                gateway.kill()
+                write(journal / f"{number:032x}.000002.jsonl", lines[len(lines) // 2 :])
+                gateway.start()
+                agent.start()
+            everything = streams[0] + streams[1]
+            wait_until("everything is in the store", lambda: store.has(everything), 120)
+    assert_verifies(store.file)
+
+
+def test_an_agent_does_not_send_half_a_line(store: Store, certificates: Certificates, tmp_path: Path) -> None:
+    lines = sealed_stream(5)
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    segment = journal / "1.000001.jsonl"
+    write(segment, lines[:4], end="\n" + lines[4][:50])
+    environment = {**tls_settings(certificates), "AUDIT_JOURNAL": str(journal), "AUDIT_GATEWAY": store.url}
+    with Collector("agent-journal.yaml", tmp_path, environment) as agent:
+        wait_until("the whole lines are in the store", lambda: store.has(lines[:4]))
+        agent.stop()
+        assert store.lines() == lines[:4]
+        write(segment, [lines[4][50:]])
+        agent.start()
+        wait_until("the line is in the store", lambda: store.has(lines))
+    assert store.lines() == lines
+    assert_verifies(store.file)
+
+
+def test_an_agent_projects_what_search_needs_and_leaves_the_line_alone(
+    certificates: Certificates, tmp_path: Path
+) -> None:
+    lines = sealed_stream(3)
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    write(journal / "1.000001.jsonl", lines)
+    with Receiver() as receiver:
+        environment = {
+            **tls_settings(certificates),
+            "AUDIT_JOURNAL": str(journal),
+            "AUDIT_GATEWAY": receiver.address,
+        }
+        with Collector("agent-journal.yaml", tmp_path, environment):
+            wait_until("all arrived", lambda: len(receiver.bodies()) >= 3)
+    record = list(receiver.records())[1]
+    attributes = {entry.key: entry.value for entry in record.attributes}
+    stream = attributes["audit.sequence.stream_id"].string_value
+
+    assert record.body.string_value == lines[1]
+    assert record.event_name == "invoice.delete"
+    assert record.time_unix_nano == 1_795_300_200_001_000_001
+    assert attributes["audit.record.id"].string_value == f"{stream}-2"
+    assert attributes["audit.sequence.number"].int_value == 2
+    assert attributes["audit.action"].string_value == "DELETE"
+    assert attributes["audit.actor.id"].string_value == "alice"
+
+
+def test_container_output_arrives_sealed_lines_apart_from_ordinary_ones(
+    store: Store, certificates: Certificates, tmp_path: Path
+) -> None:
+    cri, docker, long = (
+        sealed_stream(RECORDS // 2),
+        sealed_stream(RECORDS // 2 - 10),
+        sealed_stream(10, padding=40_000),
+    )
+    logs = tmp_path / "pods"
+    logs.mkdir()
+    with Receiver() as ordinary:
+        environment = {
+            **tls_settings(certificates),
+            "AUDIT_CONTAINER_LOGS": str(logs / "*.log"),
+            "AUDIT_GATEWAY": store.url,
+            "LOGS_ENDPOINT": ordinary.address,
+        }
+        with Collector("agent-container.yaml", tmp_path, environment) as agent:
+            everything = [*cri, *docker, *long]
+            cri_wrapped = [part for line in cri for part in as_cri(line)]
+            docker_wrapped = [as_docker(line) for line in docker]
+            for third in range(3):
+                write(logs / "cri.log", thirds(cri_wrapped)[third])
+                write(logs / "docker.log", thirds(docker_wrapped)[third])
+                if third == 0:
+                    write(logs / "long.log", [part for line in long for part in as_cri(line)])
+                    write(logs / "cri.log", as_cri("just a line"))
+                wait_until("some arrived", lambda third=third: len(store.lines()) > third * RECORDS // 3)
+                if third < 2:
+                    agent.kill()
+                    agent.start()
+            wait_until("everything is in the store", lambda: store.has(everything), 120)
+            wait_until("the ordinary line is where those go", lambda: "just a line" in ordinary.bodies())
+    assert set(store.lines()) == set(everything)
+    assert_verifies(store.file)
+
+
+def thirds(lines: Sequence[str]) -> list[Sequence[str]]:
+    cut = len(lines) // 3
+    return [lines[:cut], lines[cut : 2 * cut], lines[2 * cut :]]
+
+
+def write(path: Path, lines: Sequence[str], end: str = "\n") -> None:
+    with path.open("a") as file:
+        file.write("\n".join(lines) + end)
+
+
+def as_cri(line: str, limit: int = 16_384) -> list[str]:
+    """Wrap a line as containerd and CRI-O do: parts of 16 KiB, all but the last marked P."""
+    now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%f000Z")
+    raw = line.encode()
+    parts = [raw[start : start + limit] for start in range(0, len(raw), limit)]
+    marks = ["P"] * (len(parts) - 1) + ["F"]
+    return [f"{now} stdout {mark} {part.decode()}" for mark, part in zip(marks, parts, strict=True)]
+
+
+def as_docker(line: str) -> str:
+    """Wrap a line as Docker's json-file driver does."""
+    return json.dumps({"log": line + "\n", "stream": "stdout", "time": "2026-11-21T22:30:00.000000000Z"})
+
+
+def test_audit_records_go_their_own_way_whatever_happens_to_ordinary_logs(
+    store: Store, tmp_path: Path
+) -> None:
+    lines = sealed_stream(RECORDS)
+    with Receiver() as ordinary:
+        ordinary.status = 503
+        environment = {"AUDIT_NEXT": store.url, "LOGS_ENDPOINT": ordinary.address}
+        with Collector("routing.yaml", tmp_path, environment) as router:
+            sender = Sender(router.address, lines)
+            sender.start()
+            assert post(router.address, request_of(["an ordinary line"], attributes=False)) == 200
+            kill_twice(router, lambda: sender.answered, RECORDS)
+            sender.finish()
+            ordinary.status = 200
+            assert post(router.address, request_of(["another ordinary line"], attributes=False)) == 200
+            wait_until("everything is in the store", lambda: store.has(lines), 60)
+            wait_until(
+                "the ordinary line is where those go", lambda: "another ordinary line" in ordinary.bodies()
+            )
+    assert set(store.lines()) == set(lines)
+    assert set(ordinary.bodies()).isdisjoint(lines)
+    assert_verifies(store.file)
+
+
+def test_lines_over_tcp_arrive_and_what_a_crash_took_is_closed_by_sending_it_again(
+    store: Store, certificates: Certificates, tmp_path: Path
+) -> None:
+    lines = sealed_stream(RECORDS)
+    settings = tls_settings(certificates)
+    context = client_context(certificates)
+    with Collector("agent-tcp.yaml", tmp_path, {**settings, "AUDIT_GATEWAY": store.url}) as agent:
+        for third in thirds(lines):
+            with (
+                contextlib.suppress(OSError),  # TCP may notice the crash, or not
+                connected(agent.port, context) as connection,
+            ):
+                connection.sendall(framed(third[:1000]))
+                agent.kill()
+                connection.sendall(framed(third[1000:]))
+            agent.start()
+        assert set(store.lines()) < set(lines)  # the hole that agent-tcp.yaml speaks of
+
+        with connected(agent.port, context) as connection:
+            connection.sendall(framed(lines))
+            wait_until("everything is in the store", lambda: store.has(lines), 60)
+    assert_verifies(store.file)
+
+
+def test_tcp_lets_nobody_in_without_a_certificate_of_ours(
+    store: Store, certificates: Certificates, tmp_path: Path
+) -> None:
+    stranger = ssl.create_default_context(cafile=str(certificates.ca))
+    stranger.load_cert_chain(certificates.stranger, certificates.stranger_key)
+    nameless = ssl.create_default_context(cafile=str(certificates.ca))
+    settings = {**tls_settings(certificates), "AUDIT_GATEWAY": store.url}
+    with Collector("agent-tcp.yaml", tmp_path, settings) as agent:
+        for context in (stranger, nameless):
+            with pytest.raises(OSError, match=r"(?i)alert|reset|eof|pipe"):
+                greet(agent.port, context)
+
+
+@contextlib.contextmanager
+def connected(port: int, context: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
+    with (
+        socket.create_connection(("127.0.0.1", port), timeout=30) as plain,
+        context.wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        yield connection
+
+
+def framed(lines: Sequence[str]) -> bytes:
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def greet(port: int, context: ssl.SSLContext) -> None:
+    with connected(port, context) as connection:
+        connection.sendall(b"{}\n")
+        connection.recv(1)  # TLS 1.3 refuses a client after the handshake
+
+
+def test_loki_gets_the_line_on_its_own_otlp_path(tmp_path: Path) -> None:
+    lines = sealed_stream(100)
+    with Receiver() as loki:
+        environment = {"AUDIT_LOKI": f"{loki.address}/otlp"}
+        with Collector("to-loki.yaml", tmp_path, environment) as collector:
+            loki.status = 503
+            assert post(collector.address, request_of(lines)) == 200
+            collector.kill()
+            collector.start()
+            loki.status = 200
+            wait_until("all arrived", lambda: set(loki.bodies()) == set(lines))
+    assert loki.paths == {"/otlp/v1/logs"}
+    assert loki.headers[0]["X-Scope-Orgid"] == "audit"
