@@ -156,6 +156,10 @@ class _Channel(Connection):
         try:
             response.begin()
             body = response.read(_MAX_ANSWER + 1)
+            if response.length and len(body) <= _MAX_ANSWER:
+                raise http.client.IncompleteRead(b"", response.length)
+            if not (response.getheader("Content-Length") or "0").isdecimal():
+                raise http.client.HTTPException
         except (http.client.HTTPException, ValueError, OSError) as error:
             self.drop()
             if reader.count == 0:
