@@ -17,6 +17,7 @@ __all__ = ["LARGE", "as_table", "measure", "rate_name", "run"]
 
 LARGE = "large journal, jobs=1"
 _STREAMS = 4
+_WHO = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def run(harness: Harness, rounds: int, megabytes: int, large_megabytes: int) -> list[Sample]:
@@ -40,11 +41,10 @@ def _task(name: str, journal: Path, jobs: int) -> Task:
 def measure(_: Path, journal: str, jobs: int) -> Sample:
     """Verify a journal; the processor time is that of all processes, the memory that of the largest one."""
     size = sum(path.stat().st_size for path in Path(journal).glob("*.jsonl"))
-    began = time.perf_counter()
+    processor, began = _processor_seconds(), time.perf_counter()
     records = ours.verify(Path(journal), jobs)
-    seconds = time.perf_counter() - began
-    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    processor = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    seconds, processor = time.perf_counter() - began, _processor_seconds() - processor
+    largest = max(resource.getrusage(who).ru_maxrss for who in _WHO)
     unit = 1 if sys.platform == "darwin" else 1024
     return {
         "records": records,
@@ -53,8 +53,12 @@ def measure(_: Path, journal: str, jobs: int) -> Sample:
         "records_s": records / seconds,
         "mb_s": size / seconds / 1e6,
         "records_core_s": records / processor,
-        "peak_mb": max(usage.ru_maxrss for usage in usages) * unit / 1e6,
+        "peak_mb": largest * unit / 1e6,
     }
+
+
+def _processor_seconds() -> float:
+    return sum(usage.ru_utime + usage.ru_stime for usage in map(resource.getrusage, _WHO))
 
 
 def as_table(samples: list[Sample]) -> str:
