@@ -15,7 +15,7 @@ import base64
 import fcntl
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -23,7 +23,7 @@ from typing import Final
 from otel_audit.errors import AuditError
 from otel_audit.integrity.durable import replace_file
 from otel_audit.integrity.merkle import HASH_SIZE
-from otel_audit.integrity.note import NoteError, decode_base64
+from otel_audit.integrity.note import MAX_NOTE, NoteError, decode_base64, parse_note
 
 __all__ = ["Checkpoint", "EquivocationError", "HeadFile", "origin_of", "speaks_for", "stream_of"]
 
@@ -90,11 +90,11 @@ def speaks_for(name: str, origin: str) -> bool:
 
 
 class HeadFile:
-    """The last head that was signed for one origin, kept so that no inconsistent one is ever signed.
+    """The last checkpoint that was signed for one origin, kept so that no inconsistent one is ever signed.
 
-    The file holds the checkpoint's three lines. `advance` puts the new head there, durably, *before* it may
-    be signed and published (c2sp.org/tlog-checkpoint: a log must not sign a checkpoint inconsistent with an
-    earlier one).
+    The file holds the signed note. A new one is there, durably, *before* `advance` returns it to be published
+    (c2sp.org/tlog-checkpoint: a log must not sign a checkpoint that is inconsistent with one it signed
+    before).
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -104,42 +104,47 @@ class HeadFile:
         """Return the last head, or None where nothing was signed yet.
 
         Raises:
-            EquivocationError: the file does not hold a head.
+            EquivocationError: the file does not hold a checkpoint.
         """
         try:
-            with open(self.path, encoding="utf-8") as file:
-                return Checkpoint.parse(file.read(4096))
+            with open(self.path, "rb") as file:
+                return Checkpoint.parse(parse_note(file.read(MAX_NOTE + 1)).text)
         except FileNotFoundError:
             return None
         except NoteError as error:
             raise EquivocationError(
-                f"{self.path} does not hold a tree head ({error}); without it nothing may be signed"
+                f"{self.path} does not hold a checkpoint ({error}); as long as nobody knows what was "
+                "signed last, "
+                "nothing more is signed"
             ) from error
 
-    def advance(self, head: Checkpoint, extends: Checkpoint | None) -> None:
-        """Make `head` the last one. `extends` is the head that the caller knows `head` to extend.
+    def advance(self, head: Checkpoint, extends: Checkpoint | None, sign: Callable[[], str]) -> str:
+        """Sign `head`, keep it as the last one, and return the signed note.
+
+        `extends` is the head that the caller knows `head` to extend; it must be the one in the file.
 
         Raises:
-            EquivocationError: another head than `extends` stands in the file (another signer of this origin,
-            a
-                restored copy), or `head` is smaller, or has another root at the same size.
-            OSError: the file cannot be written.
+            EquivocationError: another head stands in the file (another signer of this stream, a restored
+            copy), or
+                `head` is shorter, or has another root at the same size. Nothing was signed.
+            OSError: the file could not be written; nothing must be published.
         """
-        if extends is not None and (
-            head.origin != extends.origin
-            or head.size < extends.size
-            or (head.size == extends.size and head.root != extends.root)
-        ):
-            raise EquivocationError(f"a head of {head.size} records cannot follow one of {extends.size}")
+        if extends is not None and not _may_follow(head, extends):
+            raise EquivocationError(
+                f"a head of {head.size} records cannot follow the signed one of {extends.size}"
+            )
         with self._locked():
             last = self.read()
-            if last is not None and last != extends:
+            if last != extends:
+                known = "nothing" if extends is None else f"{extends.size} records"
+                found = "nothing" if last is None else f"{last.size} records of {last.origin}"
                 raise EquivocationError(
-                    f"{self.path} says that {last.size} records of {last.origin} were signed by someone "
-                    "else; "
-                    "nothing is signed. Two signers on one stream, or a restored copy?"
+                    f"{self.path} says that {found} were signed last, this signer knows of {known}: "
+                    "two signers on one stream, or a restored copy? Nothing is signed"
                 )
-            replace_file(self.path, head.encode().encode())
+            note = sign()
+            replace_file(self.path, note.encode(), 0o644)
+        return note
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -149,3 +154,9 @@ class HeadFile:
             yield
         finally:
             os.close(descriptor)
+
+
+def _may_follow(head: Checkpoint, last: Checkpoint) -> bool:
+    if head.origin != last.origin or head.size < last.size:
+        return False
+    return head.size > last.size or head.root == last.root

@@ -1,0 +1,271 @@
+"""The checkpointer: signs the head of a stream each second or each 1,024 records, in a thread of its own.
+
+What the writer does for it is one append to a deque and one comparison. Hashing, signing, keeping the state,
+writing the checkpoint record and publishing it happen here. If the writer gets far ahead of this thread, it
+folds some of the tree itself rather than let the queue grow.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from otel_audit.errors import AuditError
+from otel_audit.integrity.checkpoint import Checkpoint, HeadFile, stream_of
+from otel_audit.integrity.epochs import EpochSigner
+from otel_audit.integrity.merkle import Frontier
+from otel_audit.integrity.note import NoteError
+from otel_audit.integrity.publishing import Anchor, Publisher
+from otel_audit.integrity.signatures import Signer, sign_note
+from otel_audit.integrity.verification import WINDOW, birth_of
+
+__all__ = ["Checkpointer"]
+
+_log: Final = logging.getLogger("otel_audit.integrity")
+_QUEUE_LIMIT: Final = 65_536
+_live: Final[weakref.WeakSet[Checkpointer]] = weakref.WeakSet()
+
+
+class Checkpointer:
+    """Signs one stream's checkpoints. `observe` belongs to the stream's writer, all else to anyone.
+
+    A forked child does not inherit it: there `observe` does nothing, and the child's own stream takes a new
+    one.
+    """
+
+    def __init__(
+        self,
+        signers: Sequence[Signer],
+        origin: str,
+        *,
+        emit: Callable[[str, int], None],
+        anchors: Sequence[Anchor] = (),
+        interval: float = 1.0,
+        every: int = 1024,
+        state_file: str | os.PathLike[str] | None = None,
+        report: Callable[[str], None] = _log.warning,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`origin` is `<key name>/<stream>`; `interval` is in seconds, `every` in records.
+
+        `emit(note, size)` writes the `audit.checkpoint` record. `state_file` is this stream's own: it holds
+        the latest signed checkpoint, written before anyone sees that checkpoint. `report` is told, once each,
+        what keeps checkpoints from being made and that they are made again.
+
+        Raises:
+            ValueError: no signer, or more than one with epochs.
+        """
+        epochs = [each for each in signers if isinstance(each, EpochSigner)]
+        if not signers or len(epochs) > 1:
+            raise ValueError("a stream needs at least one signer, and at most one with epochs")
+        self.origin = origin
+        self._signers = tuple(signers)
+        self._epochs = epochs[0] if epochs else None
+        self._emit = emit
+        self._interval = interval
+        self._every = every
+        self._state = None if state_file is None else HeadFile(state_file)
+        self._report = report
+        self._clock = clock
+        self._publishers = [Publisher(anchor, report) for anchor in anchors]
+
+        self._queue: deque[tuple[str, float]] = deque()
+        self._seen = 0
+        self._wake_at = every
+        self._wake = threading.Event()
+        self._fold_lock = threading.Lock()
+        self._frontier = Frontier()
+        self._ended: deque[tuple[int, int, bytes]] = (
+            deque()
+        )  # epoch, size and root of heads that need a final seal
+        self._epoch, self._boundary = 0, math.inf
+        if self._epochs is not None:
+            stream = stream_of(origin)
+            birth = clock() if stream is None else birth_of(stream)
+            self._enter(max(self._epochs.epoch, self._epochs.schedule.epoch_at(birth)))
+
+        self._sign_lock = threading.Lock()
+        self._last: Checkpoint | None = None
+        self._unsent: deque[tuple[str, int]] = deque()
+        self._own = 0
+        self._failing: str | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="otel-audit-checkpointer", daemon=True)
+        _live.add(self)
+        self._thread.start()
+
+    def observe(self, seq: int, hash_hex: str) -> None:
+        """Take a record that is written: its number and its hash. In order; one thread at a time."""
+        self._queue.append((hash_hex, self._clock()))
+        self._seen = seq
+        if seq >= self._wake_at:
+            self._wake_at = seq + _QUEUE_LIMIT  # the thread lowers it again when it has caught up
+            self._wake.set()
+            if len(self._queue) > _QUEUE_LIMIT:
+                self._drain(self._clock())
+
+    def flush(self) -> None:
+        """Checkpoint what was observed, now and in this thread. Call it without the writer's lock.
+
+        Does not raise: what goes wrong is reported as in the background.
+        """
+        if not self._closed:
+            self._try(self._checkpoint)
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Sign the last head, publish it for at most `timeout` seconds, and stop.
+
+        The stream has its closing record by then, so this checkpoint is not written into it: the state file
+        and the anchors have it.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        _live.discard(self)
+        self._wake.set()
+        self._thread.join()
+        self._try(self._checkpoint_last)
+        deadline = time.monotonic() + timeout
+        for publisher in self._publishers:
+            publisher.close(max(0.0, deadline - time.monotonic()))
+
+    # The checkpointer's thread.
+
+    def _run(self) -> None:
+        while not self._closed:
+            self._wake.wait(self._interval)
+            self._wake.clear()
+            if not self._closed:
+                self._try(self._checkpoint)
+
+    def _try(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (AuditError, OSError, NoteError) as error:
+            self._fail(str(error))
+        except Exception as error:  # noqa: BLE001 - a signer or the trail behind `emit` may raise anything
+            self._fail(f"{type(error).__name__} while signing")
+        else:
+            if self._failing is not None:
+                self._failing = None
+                self._report(f"checkpoints of {self.origin} are made again")
+        finally:
+            self._wake_at = self._frontier.size + self._every
+
+    def _fail(self, why: str) -> None:
+        if why != self._failing:
+            self._failing = why
+            self._report(f"no checkpoint of {self.origin} could be made: {why}")
+
+    def _checkpoint(self) -> None:
+        with self._sign_lock:
+            now = self._clock()
+            self._seal_ended(now)
+            size, root = self._head()
+            if size - (self._last.size if self._last else 0) > self._own:
+                self._sign(size, root, now, final=False)
+            self._send()
+
+    def _checkpoint_last(self) -> None:
+        with self._sign_lock:
+            now = self._clock()
+            self._seal_ended(now)
+            size, root = self._head()
+            if size and (self._last is None or size > self._last.size or self._epochs is not None):
+                self._sign(size, root, now, final=True)
+
+    def _seal_ended(self, now: float) -> None:
+        """Sign a final seal for each epoch that is over, with its own key, and leave that key."""
+        self._drain(now)
+        if self._epochs is None:
+            return
+        while self._ended:
+            epoch, size, root = self._ended[0]
+            self._epochs.advance(epoch)
+            self._sign(size, root, now, final=True)
+            self._ended.popleft()
+        self._epochs.advance(self._epoch)
+
+    def _sign(self, size: int, root: bytes, now: float, *, final: bool) -> None:
+        head = Checkpoint(self.origin, size, root)
+
+        def sign() -> str:
+            return sign_note(head.encode(), self._signers, time=int(now), final=final).encode()
+
+        note = sign() if self._state is None else self._state.advance(head, self._last, sign)
+        self._last = head
+        self._unsent.append((note, size))
+        for publisher in self._publishers:
+            publisher.offer(note)
+
+    def _send(self) -> None:
+        """Write the checkpoint records that wait. None before the stream's first record."""
+        while self._unsent and self._frontier.size:
+            note, size = self._unsent[0]
+            if (
+                self._seen - size < WINDOW
+            ):  # a verifier cannot look back further; the next checkpoint covers it
+                self._emit(note, size)
+                self._own = 1
+            self._unsent.popleft()
+
+    # The tree.
+
+    def _head(self) -> tuple[int, bytes]:
+        with self._fold_lock:
+            return self._frontier.size, self._frontier.root()
+
+    def _drain(self, now: float) -> None:
+        """Fold what waits into the tree; at the end of an epoch, note how the tree stood there."""
+        with self._fold_lock:
+            batch: list[str] = []
+            for _ in range(len(self._queue)):
+                digest, moment = self._queue.popleft()
+                if moment >= self._boundary:
+                    self._fold(batch)
+                    batch = []
+                    self._end_epochs(moment)
+                batch.append(digest)
+            self._fold(batch)
+            if now >= self._boundary:
+                self._end_epochs(now)
+
+    def _fold(self, batch: list[str]) -> None:
+        self._frontier.extend(bytes.fromhex("".join(batch)))
+
+    def _end_epochs(self, now: float) -> None:
+        assert self._epochs is not None
+        present = self._epochs.schedule.epoch_at(now)
+        size, root = self._frontier.size, self._frontier.root()
+        self._ended.extend((epoch, size, root) for epoch in range(self._epoch, present))
+        self._enter(present)
+
+    def _enter(self, epoch: int) -> None:
+        assert self._epochs is not None
+        self._epoch = epoch
+        self._boundary = self._epochs.schedule.end(epoch)
+
+    def _abandon(self) -> None:
+        """In a forked child: let go of a stream that is the parent's."""
+        self._closed = True
+        self._queue = deque(maxlen=0)
+        self._fold_lock = threading.Lock()
+        for publisher in self._publishers:
+            publisher.abandon()
+
+
+def _abandon_all() -> None:
+    for checkpointer in list(_live):
+        checkpointer._abandon()
+    _live.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

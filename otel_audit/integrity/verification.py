@@ -1,0 +1,473 @@
+"""Checking one stream against signed checkpoints, anchors, pins and the trust policy.
+
+The caller checks the lines and the chain, and feeds this the records' hashes in order; the Merkle frontier is
+folded in batches, at the sizes that somebody has signed, so that it costs half a microsecond a record.
+
+    integrity = StreamIntegrity(stream, policy=policy, pins=pins, checkpoints=notes)
+    integrity.extend(hashes, until=timestamp_of_the_last)        a batch of records, in order
+    integrity.control(record)                                    each record whose event_name begins with
+    "audit."
+    verdict = integrity.finish()
+
+Whatever a stream holds, `control` raises nothing and memory stays bounded: garbage becomes findings.
+"""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import Any, Final, NamedTuple
+
+from otel_audit.integrity.checkpoint import Checkpoint, stream_of
+from otel_audit.integrity.epochs import EpochKey
+from otel_audit.integrity.findings import Finding, Severity, Tier
+from otel_audit.integrity.heads import TrustedHead, trust
+from otel_audit.integrity.merkle import HASH_SIZE, Frontier
+from otel_audit.integrity.note import NoteError, parse_note
+from otel_audit.integrity.pins import Pins
+from otel_audit.integrity.policy import Policy
+from otel_audit.integrity.seals import SealSeries
+from otel_audit.integrity.statements import Revocation, Rotation
+from otel_audit.record import Control
+
+__all__ = ["StreamIntegrity", "Verdict", "birth_of"]
+
+WINDOW: Final = 262_144
+"""How many records a checkpoint may lie behind its place in the stream: 8 MB of hashes."""
+
+_MAX_FINDINGS: Final = 10_000
+_CODES: Final = {
+    "note-unsigned": "CHECKPOINT_UNSIGNED",
+    "note-bad-signature": "BAD_SIGNATURE",
+    "note-no-known-signature": "UNKNOWN_SIGNER",
+    "note-future": "TIME_IN_FUTURE",
+    "checkpoint-extension": "CHECKPOINT_EXTENSION",
+}
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found about one stream, and how far the proof reaches."""
+
+    findings: list[Finding]
+    tier: Tier
+    origin: str
+    size: int
+    root: bytes
+    signed: int
+    """Records, from the first on, that a trusted signature covers."""
+    anchored: int
+    """Records that an anchor or a pin covers."""
+    witnessed: int
+    """Records that a checkpoint with the witnesses' quorum covers."""
+
+    @property
+    def sentence(self) -> str:
+        """What has been proved and what has not, in one sentence."""
+        if any(each.severity == Severity.TAMPERED for each in self.findings):
+            return "Contradictions were found: nothing is proved about these records."
+        reach = {Tier.SIGNED: self.signed, Tier.ANCHORED: self.anchored, Tier.WITNESSED: self.witnessed}
+        covered = reach.get(self.tier, self.size)
+        if covered == self.size:
+            return self.tier.sentence
+        return f"Records 1 to {covered} of {self.size}: {self.tier.sentence}"
+
+    def advance(self, pins: Pins) -> None:
+        """Move the stream's pin to this tree, unless something contradicts it."""
+        if self.size and not any(each.severity == Severity.TAMPERED for each in self.findings):
+            pins.advance(self.origin, self.size, self.root)
+
+
+class _Stop(NamedTuple):
+    """A size at which a root is due: a signed head, or (`head` is None) a bare root: a pin, an anchor."""
+
+    size: int
+    epoch: int
+    final: bool
+    checkpoint: Checkpoint
+    head: TrustedHead | None
+    source: str
+    """`stream`, `file`, `anchor` or `pin`."""
+    seq: int | None
+
+
+@dataclass(slots=True)
+class _Pending:
+    """Records that are not folded into the tree yet."""
+
+    hashes: bytearray = field(default_factory=bytearray)
+    times: list[str] = field(default_factory=list)
+
+
+class StreamIntegrity:
+    """Everything that is checked about one stream beyond its chain. Feed it in order; it is not
+    thread-safe.
+    """
+
+    def __init__(
+        self,
+        stream: str,
+        *,
+        policy: Policy | None = None,
+        pins: Pins | None = None,
+        checkpoints: Iterable[str | bytes] = (),
+        anchors: Iterable[str | bytes] = (),
+        revocations: Sequence[Revocation] = (),
+        now: float | None = None,
+    ) -> None:
+        """`checkpoints` are signed notes kept beside the log, `anchors` such notes from outside the log's
+        reach; notes of other streams among them are passed over. `now` is the verifier's time in POSIX
+        seconds.
+        """
+        self.stream = stream
+        self._policy = policy
+        self._pins = pins
+        self._revocations = revocations
+        self._now = time.time() if now is None else now
+        self._origin = stream
+        self._findings: list[Finding] = []
+        self._frontier = Frontier()
+        self._pending = _Pending()
+        self._size = 0
+        self._until: float | None = None
+        self._closed: int | None = None
+        self._last_inband = 0
+        self._signers: set[str] = set()
+        self._rotations: list[Rotation] = []
+        self._heard = False
+        self._signed = self._anchored = self._witnessed = 0
+        self._head_time: float | None = None
+        self._mismatched: list[_Stop] = []
+        self._seals: SealSeries | None = None
+        self._section: tuple[str, str] | None = None
+        self.wants_times = policy is not None and any(isinstance(key, EpochKey) for key in policy.logs)
+        """Whether `extend` has a use for every record's time."""
+        self._stops = sorted(self._known_stops(checkpoints, anchors), key=lambda stop: stop[:3], reverse=True)
+
+    def extend(self, hashes: Sequence[str], *, until: str | None = None, times: Sequence[str] = ()) -> None:
+        """Take the hashes (64 hex digits each) of the next records.
+
+        `until` is the last one's `@timestamp`; `times` are all of them, needed only where `wants_times`.
+
+        Raises:
+            ValueError: a hash is not 64 hex digits.
+        """
+        packed = bytes.fromhex("".join(hashes))
+        if len(packed) != HASH_SIZE * len(hashes):
+            raise ValueError("a record hash is 64 hex digits")
+        self._pending.hashes += packed
+        self._size += len(hashes)
+        if self.wants_times and len(times) == len(hashes):
+            self._pending.times.extend(times)
+        if until is not None:
+            self._until = _posix(until)
+        if self._size - self._frontier.size > 2 * WINDOW:
+            self._check_stops((self._size - WINDOW, -1, False))
+            self._fold(self._size - WINDOW)
+
+    def control(self, record: Mapping[str, Any]) -> None:
+        """Take a control record: one whose `event_name` begins with `audit.`. Others are passed over.
+
+        Call it after `extend` was given the records before it, and before more than `WINDOW` behind it.
+        """
+        name, seq, data = record.get("event_name"), record.get("seq"), record.get("data")
+        if type(seq) is not int:
+            return
+        if name == Control.STREAM_CLOSE:
+            self._closed = seq
+        elif name == Control.CHECKPOINT:
+            self._take_checkpoint(data, seq)
+        elif name == Control.KEY_ROTATE:
+            self._take_rotation(data, seq)
+
+    def finish(self, *, chained: bool = True, keyed: bool = False) -> Verdict:
+        """Return the verdict. `chained`: the chain of hashes held; `keyed`: the evolving MAC did."""
+        self._check_stops((self._size, 2**62, True))
+        self._fold(self._size)
+        for stop in self._stops:
+            self._report_truncated(stop)
+        for stop in self._mismatched:
+            self._report_mismatch(stop)
+        ended = self._closed is not None and self._signed >= self._closed
+        if self._seals is not None:
+            self._findings.extend(self._seals.finish(self._now - self._skew, ended=ended))
+        self._check_policy(ended=ended)
+        self._check_pins()
+        return Verdict(
+            self._findings,
+            self._tier(chained=chained, keyed=keyed),
+            self._origin,
+            self._size,
+            self._frontier.root(),
+            self._signed,
+            self._anchored,
+            self._witnessed,
+        )
+
+    # What is known before the first record.
+
+    def _known_stops(
+        self, checkpoints: Iterable[str | bytes], anchors: Iterable[str | bytes]
+    ) -> Iterable[_Stop]:
+        for source, notes in (("file", checkpoints), ("anchor", anchors)):
+            for raw in notes:
+                stop = self._read_checkpoint(raw, source, None)
+                if stop is not None:
+                    yield stop
+        for origin in self._pins or ():
+            pin = self._pins.get(origin) if self._pins is not None else None
+            if pin is not None and self.stream in {origin, stream_of(origin)}:
+                yield _Stop(pin.size, -1, False, Checkpoint(origin, pin.size, pin.root), None, "pin", None)
+
+    # Records.
+
+    def _take_checkpoint(self, data: Any, seq: int) -> None:
+        note = data.get("note") if isinstance(data, dict) else None
+        if not isinstance(note, str):
+            self._find("CHECKPOINT_MALFORMED", "an audit.checkpoint record without a note", seq)
+            return
+        stop = self._read_checkpoint(note, "stream", seq)
+        if stop is None:
+            return
+        if stop.size >= seq:
+            self._find(
+                "CHECKPOINT_SIZE", f"covers {stop.size} records", seq, f"at most {seq - 1}", str(stop.size)
+            )
+            return
+        if stop.size < self._last_inband:
+            self._find(
+                "CHECKPOINT_ORDER", "sizes go down", seq, f"{self._last_inband} or more", str(stop.size)
+            )
+            return
+        self._last_inband = stop.size
+        if stop.head is not None:
+            self._follow_keys(stop.head, seq)
+        self._check_stops(stop[:3])
+        self._check(stop)
+
+    def _take_rotation(self, data: Any, seq: int) -> None:
+        statement = data.get("statement") if isinstance(data, dict) else None
+        if self._policy is None:
+            return
+        try:
+            if not isinstance(statement, str):
+                raise NoteError("statement", "the record holds no statement")
+            rotation = Rotation.open(statement, self._policy.logs)
+        except NoteError as error:
+            self._find("ROTATION_INVALID", str(error), seq)
+            return
+        if stream_of(rotation.origin) != self.stream or len(self._rotations) >= 1000:
+            self._find("ROTATION_INVALID", "of another stream, or one of too many", seq)
+        elif self._signers and rotation.old not in self._signers:
+            self._find("ROTATION_INVALID", "by a key that does not sign this stream", seq)
+        else:
+            self._rotations.append(rotation)
+
+    def _read_checkpoint(self, raw: str | bytes, source: str, seq: int | None) -> _Stop | None:
+        try:
+            checkpoint = Checkpoint.parse(parse_note(raw).text)
+        except NoteError as error:
+            self._find(_CODES.get(error.code, "CHECKPOINT_MALFORMED"), str(error), seq)
+            return None
+        if stream_of(checkpoint.origin) != self.stream:
+            if source == "stream":
+                self._find("FOREIGN_CHECKPOINT", f"its origin is {checkpoint.origin[:200]!r}", seq)
+            return None
+        self._heard = True
+        head = None
+        if self._policy is not None:
+            try:
+                head = trust(raw, self._policy, now=self._now)
+            except NoteError as error:
+                self._find(_CODES.get(error.code, "CHECKPOINT_MALFORMED"), str(error), seq)
+                return None
+            if self._is_revoked(head):
+                self._find("KEY_REVOKED", f"a checkpoint over {checkpoint.size} records", seq)
+                return None
+        if head is not None or self._origin == self.stream:
+            self._origin = checkpoint.origin
+        seal = None if head is None else head.seal
+        epoch, final = (-1, False) if seal is None else (seal.epoch, seal.final)
+        return _Stop(checkpoint.size, epoch, final, checkpoint, head, source, seq)
+
+    def _is_revoked(self, head: TrustedHead) -> bool:
+        origin, size = head.checkpoint.origin, head.checkpoint.size
+        return all(
+            any(revocation.covers(signer.key, origin, size) for revocation in self._revocations)
+            for signer in head.signers
+        )
+
+    def _follow_keys(self, head: TrustedHead, seq: int) -> None:
+        signers = {each.key.vkey for each in head.signers}
+        if self._signers and not signers & self._signers:
+            allowed = {
+                each.new
+                for each in self._rotations
+                if each.old in self._signers and head.checkpoint.size >= each.size
+            }
+            if not signers & allowed:
+                names = ", ".join(sorted(_short(vkey) for vkey in signers))
+                self._find("KEY_CHANGED", f"now signed by {names}", seq)
+        self._signers = signers
+
+    # Roots.
+
+    def _check_stops(self, place: tuple[int, int, bool]) -> None:
+        """Check the heads from outside the stream that are due up to this place."""
+        while self._stops and self._stops[-1][:3] <= place and self._stops[-1].size <= self._size:
+            self._check(self._stops.pop())
+
+    def _check(self, stop: _Stop) -> None:
+        if stop.size < self._frontier.size:
+            detail = f"covers {stop.size} records, {self._size} were read before it"
+            self._find("CHECKPOINT_LATE", detail, stop.seq)
+            return
+        self._fold(stop.size)
+        if self._frontier.root() != stop.checkpoint.root:
+            if len(self._mismatched) < _MAX_FINDINGS:
+                self._mismatched.append(stop)
+            return
+        if stop.source in {"pin", "anchor"}:
+            self._anchored = max(self._anchored, stop.size)
+        head = stop.head
+        if head is None:
+            return
+        self._signed = max(self._signed, stop.size)
+        if (
+            self._policy is not None
+            and self._policy.quorum != "none"
+            and self._policy.quorum_met(head.witnesses)
+        ):
+            self._witnessed = max(self._witnessed, stop.size)
+        stated = head.time if head.time is not None else self._until
+        if stated is not None:
+            self._head_time = max(self._head_time or stated, stated)
+        self._check_seal(head, stop)
+
+    def _check_seal(self, head: TrustedHead, stop: _Stop) -> None:
+        seal = head.seal
+        if seal is None or not isinstance(seal.key, EpochKey):
+            return
+        if self._seals is None:
+            self._seals = SealSeries(seal.key.schedule, birth_of(self.stream))
+        for each in self._seals.add(seal, stop.size):
+            self._append(each)
+        if self._section is not None:
+            begin = seal.key.schedule.begin(seal.epoch) - self._skew
+            end = seal.key.schedule.end(seal.epoch) + self._skew
+            earliest, latest = self._section
+            if not (begin <= (_posix(earliest) or begin) and (_posix(latest) or end) <= end):
+                detail = f"sealed in epoch {seal.epoch}, they state times from {earliest} to {latest}"
+                self._find("EPOCH_TIME", detail, stop.size)
+            self._section = None
+
+    def _fold(self, size: int) -> None:
+        """Fold the records up to `size` into the tree."""
+        count = size - self._frontier.size
+        if count <= 0:
+            return
+        with memoryview(self._pending.hashes) as view:
+            self._frontier.extend(view[: count * HASH_SIZE])
+        del self._pending.hashes[: count * HASH_SIZE]
+        times = self._pending.times[:count]
+        del self._pending.times[:count]
+        if times:
+            times.extend(self._section or ())
+            self._section = min(times), max(times)
+
+    # The end.
+
+    def _report_truncated(self, stop: _Stop) -> None:
+        code = "PIN_TRUNCATED" if stop.source == "pin" else "SIGNED_TRUNCATED"
+        detail = f"{stop.size} records were known ({stop.source}), {self._size} are here"
+        self._find(code, detail, self._size, str(stop.size), str(self._size))
+
+    def _report_mismatch(self, stop: _Stop) -> None:
+        root = base64.b64encode(stop.checkpoint.root).decode()
+        detail = f"the first {stop.size} records have another root than the {stop.source} says"
+        code = "CHECKPOINT_ROOT"
+        if stop.source == "pin":
+            code = "PIN_MISMATCH"
+        elif stop.head is not None and self._signed >= stop.size:
+            # A trusted key also signed a head that these records do have: two versions, both signed.
+            code = "EQUIVOCATION"
+        self._find(code, detail, stop.size if stop.seq is None else stop.seq, expected=root)
+
+    def _check_policy(self, *, ended: bool) -> None:
+        policy = self._policy
+        if policy is None:
+            if self._heard:
+                self._find("NO_POLICY", "signatures were not checked", None)
+            return
+        last = self._now if self._until is None else self._until
+        if self._size and policy.demands_signature(last):
+            if not self._signed:
+                self._find(
+                    "NOT_SIGNED", f"none of {self._size} records is covered by a trusted signature", None
+                )
+            elif self._signed < self._size:
+                count = self._size - self._signed
+                self._find("UNSIGNED_TAIL", f"the last {count} of {self._size} records", self._signed + 1)
+        if self._size and policy.demands_anchor(last) and not self._anchored:
+            self._find("NOT_ANCHORED", "no anchor or pin covers any record", None)
+        if self._signed and policy.quorum != "none" and not self._witnessed:
+            self._find("QUORUM_MISSED", f"no checkpoint meets quorum {policy.quorum!r}", None)
+        if policy.max_age is not None and self._signed and not ended:
+            age = self._now - (self._head_time if self._head_time is not None else 0)
+            if age > policy.max_age:
+                self._find("STALE", f"the newest trusted checkpoint is {age:.0f} s old", self._signed)
+
+    def _check_pins(self) -> None:
+        if self._pins is None or self._pins.trust_first_use or not self._size:
+            return
+        if self._pins.get(self._origin) is None and self._pins.get(self.stream) is None:
+            self._find("NOT_PINNED", f"{self._origin} was never seen before", None)
+
+    def _tier(self, *, chained: bool, keyed: bool) -> Tier:
+        if (
+            not self._size
+            or not chained
+            or any(each.severity == Severity.TAMPERED for each in self._findings)
+        ):
+            return Tier.PLAIN
+        if self._witnessed:
+            return Tier.WITNESSED
+        if self._anchored and self._signed:
+            return Tier.ANCHORED
+        if self._signed:
+            return Tier.SIGNED
+        return Tier.KEYED if keyed else Tier.CHAINED
+
+    @property
+    def _skew(self) -> float:
+        return Policy().clock_skew if self._policy is None else self._policy.clock_skew
+
+    def _find(
+        self, code: str, detail: str, seq: int | None, expected: str | None = None, actual: str | None = None
+    ) -> None:
+        self._append(Finding(code, detail, seq, expected, actual))
+
+    def _append(self, finding: Finding) -> None:
+        if len(self._findings) < _MAX_FINDINGS:
+            self._findings.append(finding)
+
+
+def birth_of(stream: str) -> float:
+    """Return the moment (POSIX seconds) that a stream id, a UUIDv7, states (RFC 9562, section 5.7)."""
+    return int(stream[:12], 16) / 1000
+
+
+def _posix(timestamp: str) -> float | None:
+    """Return a record's `@timestamp` as POSIX seconds, or None where it is no time."""
+    try:
+        moment = datetime.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)
+        return moment.timestamp() + float("0" + timestamp[19:-1])
+    except (ValueError, TypeError):
+        return None
+
+
+def _short(vkey: str) -> str:
+    return vkey.rsplit("+", 1)[0]
