@@ -6,6 +6,7 @@ Each test runs a file of collector-config/ as it stands, given addresses, paths 
 from __future__ import annotations
 
 import contextlib
+import gzip
 import json
 import socket
 import ssl
@@ -20,7 +21,9 @@ import pytest
 
 from tests.servers.certificates import Certificates, make_certificates
 from tests.servers.collector import Collector, wait_until
+from tests.servers.kafka import messages, run_kafka
 from tests.servers.otlp import Receiver, Sender, bodies_of, post, request_of
+from tests.servers.s3 import run_s3
 from tests.servers.sealed import sealed_stream
 
 pytestmark = [pytest.mark.server("otelcol"), pytest.mark.timeout(300)]
@@ -87,7 +90,7 @@ def client_context(issued: Certificates) -> ssl.SSLContext:
 
 
 def verify(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "otel_audit", "verify", "--unordered", str(path)]
+    command = [sys.executable, "-m", "otel_audit.cli", "verify", "--unordered", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -388,3 +391,54 @@ def test_loki_gets_the_line_on_its_own_otlp_path(tmp_path: Path) -> None:
             wait_until("all arrived", lambda: set(loki.bodies()) == set(lines))
     assert loki.paths == {"/otlp/v1/logs"}
     assert loki.headers[0]["X-Scope-Orgid"] == "audit"
+
+
+@pytest.mark.server("kafka")
+def test_kafka_gets_every_record(tmp_path: Path) -> None:
+    lines = sealed_stream(RECORDS)
+    with run_kafka(tmp_path, "audit") as broker:
+        environment = {"AUDIT_KAFKA": broker}
+        with Collector("to-kafka.yaml", tmp_path, environment) as collector:
+            sender = Sender(collector.address, lines)
+            sender.start()
+            kill_twice(collector, lambda: sender.answered, RECORDS)
+            sender.finish()
+            wait_until(
+                "everything is in the topic",
+                lambda: set(bodies_of(messages(broker, "audit"))) == set(lines),
+                60,
+            )
+            dump = tmp_path / "topic.jsonl"
+            dump.write_bytes(b"\n".join(messages(broker, "audit")))
+    assert_verifies(dump)
+
+
+@pytest.mark.server("seaweedfs")
+def test_s3_gets_every_record_into_objects_that_nobody_can_delete(tmp_path: Path) -> None:
+    lines = sealed_stream(RECORDS)
+    with run_s3(tmp_path) as s3:
+        s3.make_worm_bucket("audit")
+        environment = {
+            "AUDIT_S3_ENDPOINT": s3.endpoint,
+            "AUDIT_S3_PATH_STYLE": "true",
+            "AUDIT_S3_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": s3.key,
+            "AWS_SECRET_ACCESS_KEY": s3.secret,
+        }
+        with Collector("to-s3.yaml", tmp_path, environment) as collector:
+            senders = [Sender(collector.address, lines[start::25]) for start in range(25)]
+            for sender in senders:
+                sender.start()
+            kill_twice(collector, lambda: sum(sender.answered for sender in senders), RECORDS)
+            for sender in senders:
+                sender.finish()
+        client = s3.client()
+        objects = tmp_path / "objects"
+        objects.mkdir()
+        stored = client.list_object_versions(Bucket="audit")["Versions"]
+        for number, version in enumerate(stored):
+            held = client.get_object(Bucket="audit", Key=version["Key"], VersionId=version["VersionId"])
+            (objects / f"{number}.json.gz").write_bytes(held["Body"].read())
+            assert held["ObjectLockMode"] == "COMPLIANCE"
+    assert set(bodies_of(gzip.decompress(path.read_bytes()) for path in objects.iterdir())) == set(lines)
+    assert_verifies(objects)
