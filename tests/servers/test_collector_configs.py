@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.servers.certificates import make_certificates
+from tests.certificates import make_certificates
 from tests.servers.collector import CONFIGS, has_component, validate
 
 FILES = sorted(CONFIGS.glob("*.yaml"))
@@ -29,11 +29,11 @@ def test_the_collector_accepts_the_configuration(config: Path, tmp_path: Path) -
     issued = make_certificates(tmp_path)
     environment = {
         "AUDIT_STATE": str(tmp_path),
-        "AUDIT_CA": str(issued.ca),
-        "AUDIT_SERVER_CERT": str(issued.server),
-        "AUDIT_SERVER_KEY": str(issued.server_key),
-        "AUDIT_CERT": str(issued.client),
-        "AUDIT_KEY": str(issued.client_key),
+        "AUDIT_CA": issued.ca,
+        "AUDIT_SERVER_CERT": issued.server.cert,
+        "AUDIT_SERVER_KEY": issued.server.key,
+        "AUDIT_CERT": issued.client.cert,
+        "AUDIT_KEY": issued.client.key,
     }
 
     assert validate(config, environment) == ""

@@ -19,7 +19,7 @@ from typing import final
 
 import pytest
 
-from tests.servers.certificates import Certificates, make_certificates
+from tests.certificates import Certificates, make_certificates
 from tests.servers.collector import Collector, wait_until
 from tests.servers.kafka import messages, run_kafka
 from tests.servers.otlp import Receiver, Sender, bodies_of, post, request_of
@@ -75,17 +75,17 @@ class Store:
 
 def tls_settings(issued: Certificates) -> dict[str, str]:
     return {
-        "AUDIT_CA": str(issued.ca),
-        "AUDIT_SERVER_CERT": str(issued.server),
-        "AUDIT_SERVER_KEY": str(issued.server_key),
-        "AUDIT_CERT": str(issued.client),
-        "AUDIT_KEY": str(issued.client_key),
+        "AUDIT_CA": issued.ca,
+        "AUDIT_SERVER_CERT": issued.server.cert,
+        "AUDIT_SERVER_KEY": issued.server.key,
+        "AUDIT_CERT": issued.client.cert,
+        "AUDIT_KEY": issued.client.key,
     }
 
 
 def client_context(issued: Certificates) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=str(issued.ca))
-    context.load_cert_chain(issued.client, issued.client_key)
+    context = ssl.create_default_context(cafile=issued.ca)
+    context.load_cert_chain(issued.client.cert, issued.client.key)
     return context
 
 
@@ -156,9 +156,9 @@ def test_the_gateway_keeps_what_it_answered_while_the_store_is_away(
 def test_the_gateway_lets_nobody_in_without_a_certificate_of_ours(
     store: Store, certificates: Certificates, tmp_path: Path
 ) -> None:
-    nameless = ssl.create_default_context(cafile=str(certificates.ca))
-    stranger = ssl.create_default_context(cafile=str(certificates.ca))
-    stranger.load_cert_chain(certificates.stranger, certificates.stranger_key)
+    nameless = ssl.create_default_context(cafile=certificates.ca)
+    stranger = ssl.create_default_context(cafile=certificates.ca)
+    stranger.load_cert_chain(certificates.rogue_client.cert, certificates.rogue_client.key)
     request = request_of(sealed_stream(3))
     environment = {**tls_settings(certificates), "AUDIT_NEXT": store.url}
     with Collector("gateway.yaml", tmp_path, environment) as gateway:
@@ -349,9 +349,9 @@ def test_lines_over_tcp_arrive_and_what_a_crash_took_is_closed_by_sending_it_aga
 def test_tcp_lets_nobody_in_without_a_certificate_of_ours(
     store: Store, certificates: Certificates, tmp_path: Path
 ) -> None:
-    stranger = ssl.create_default_context(cafile=str(certificates.ca))
-    stranger.load_cert_chain(certificates.stranger, certificates.stranger_key)
-    nameless = ssl.create_default_context(cafile=str(certificates.ca))
+    stranger = ssl.create_default_context(cafile=certificates.ca)
+    stranger.load_cert_chain(certificates.rogue_client.cert, certificates.rogue_client.key)
+    nameless = ssl.create_default_context(cafile=certificates.ca)
     settings = {**tls_settings(certificates), "AUDIT_GATEWAY": store.url}
     with Collector("agent-tcp.yaml", tmp_path, settings) as agent:
         for context in (stranger, nameless):
