@@ -53,6 +53,14 @@ def background(work: Callable[[], None]) -> Iterator[None]:
         future.result(60)
 
 
+def wait_until(condition: Callable[[], bool], timeout: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not so within {timeout} s")
+        time.sleep(0.005)
+
+
 def assert_nothing_is_missing(receiver: Receiver, shipper: Shipper) -> None:
     """Every line is there, whole lines only repeat what was sent, and first arrivals are in order."""
     sent = [record.line for record in shipper.records]
@@ -84,7 +92,7 @@ def test_finding_1_records_never_travel_in_plain_text_unless_the_url_says_tcp(
     with Receiver() as plain, sink_to(plain.port, certificates, "&handshake_timeout=0.2") as sink:
         with pytest.raises(SinkUnavailable, match="TLS handshake"):
             sink.send(make_records(1))
-        assert plain.lines == []
+        assert b"invoice.delete" not in b"".join(plain.lines)
 
 
 def test_finding_1_plain_text_is_warned_of() -> None:
@@ -292,38 +300,37 @@ def test_no_line_is_lost_over_20_cuts_in_the_middle_of_a_line(
         assert_nothing_is_missing(receiver, shipper)
 
 
-def test_no_line_is_lost_over_a_stall_a_refusal_and_a_wrong_certificate(
-    receiver: Receiver, proxy: FaultProxy, certificates: Certificates
+@pytest.mark.parametrize("fault", ["stall", "half-close", "refusal", "wrong certificate"])
+def test_no_line_is_lost_over(
+    fault: str, receiver: Receiver, proxy: FaultProxy, certificates: Certificates
 ) -> None:
-    faults = [
-        proxy.stall,
-        proxy.resume,
-        proxy.half_close,
-        proxy.refuse,
-        lambda: (proxy.impersonate(certificates.server_context(certificates.rogue_server)), proxy.accept()),
-        lambda: proxy.impersonate(None),
-    ]
-    with sink_to(
-        proxy.port, certificates, "&settle_after=0.1&write_timeout=0.5&handshake_timeout=0.5&max_bytes=65536"
-    ) as sink:
-        shipper = Shipper(sink, make_records(6000, size=2000))
+    options = "&settle_after=0.1&write_timeout=0.5&handshake_timeout=0.5&max_bytes=65536"
+    with sink_to(proxy.port, certificates, options) as sink:
+        shipper = Shipper(sink, make_records(5000, size=1000))
+        proxy.latency = 0.002
 
-        def disturb() -> None:
-            for number, fault in enumerate(faults, 1):
-                if number in (1, 3):
-                    receiver.wait(lambda wanted=number * 500: len(receiver.lines) >= wanted)
-                else:
-                    seen = shipper.failures
-                    proxy.wait(lambda: True)
-                    deadline = time.monotonic() + 20
-                    while shipper.failures <= seen and time.monotonic() < deadline:
-                        time.sleep(0.01)
-                fault()
+        def break_and_heal() -> None:
+            proxy.wait(lambda: proxy.forwarded > 500_000)
+            if fault == "stall":
+                proxy.stall()
+            elif fault == "half-close":
+                proxy.half_close()
+            elif fault == "refusal":
+                proxy.refuse()
+                proxy.reset()
+            else:
+                proxy.impersonate(certificates.server_context(certificates.rogue_server))
+                proxy.reset()
+            wait_until(lambda: shipper.failures >= (1 if fault == "half-close" else 2))
+            proxy.resume()
+            proxy.impersonate(None)
+            if fault == "refusal":
+                proxy.accept()
 
-        with background(disturb):
+        with background(break_and_heal):
             shipper.run()
 
-        assert shipper.failures >= 4
+        assert shipper.failures >= 1
         assert_nothing_is_missing(receiver, shipper)
 
 
