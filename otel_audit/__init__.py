@@ -1,10 +1,10 @@
 """otel-audit: existing logging calls become audit records that nobody can quietly change, and that arrive.
 
-    import otel_audit
-    from otel_audit import audit
+import otel_audit
+from otel_audit import audit
 
-    otel_audit.configure(journal="/var/lib/shop/audit")
-    audit.record("invoice.delete", actor="alice", target="invoice/7", outcome="success")
+otel_audit.configure(journal="/var/lib/shop/audit")
+audit.record("invoice.delete", actor="alice", target="invoice/7", outcome="success")
 """
 
 __version__ = "0.1.0"

@@ -1,9 +1,9 @@
 """The few names with which an application says what it does.
 
-    audit.record("invoice.delete", target="invoice/7", outcome="success")
-    with audit.action("invoice.delete", target="invoice/7"): ...
-    @audit.audited("invoice.delete", target="invoice/{invoice_id}")
-    with audit.bind(actor="alice", tenant="acme"): ...
+audit.record("invoice.delete", target="invoice/7", outcome="success")
+with audit.action("invoice.delete", target="invoice/7"): ...
+@audit.audited("invoice.delete", target="invoice/{invoice_id}")
+with audit.bind(actor="alice", tenant="acme"): ...
 """
 
 from __future__ import annotations
@@ -83,7 +83,12 @@ class Action:
     """
 
     def __init__(
-        self, event_name: str, fields: dict[str, Any], *, deny_on: tuple[type[BaseException], ...], two_phase: bool
+        self,
+        event_name: str,
+        fields: dict[str, Any],
+        *,
+        deny_on: tuple[type[BaseException], ...],
+        two_phase: bool,
     ) -> None:
         self.event_name = event_name
         self.receipt: Receipt | None = None
@@ -128,7 +133,10 @@ class Action:
             _describe(error, fields, self._deny_on)
         if self._two_phase:
             fields["phase"] = "result"
-        fields["data"] = {**(fields.get("data") or {}), "duration_ms": (time.time_ns() - self._started) // 1_000_000}
+        fields["data"] = {
+            **(fields.get("data") or {}),
+            "duration_ms": (time.time_ns() - self._started) // 1_000_000,
+        }
         self._record(fields)
 
     async def __aenter__(self) -> Action:
@@ -150,7 +158,10 @@ def _describe(error: BaseException, fields: dict[str, Any], deny_on: tuple[type[
         fields["outcome"] = "unknown"
     else:
         fields["outcome"] = "failure"
-    fields["data"] = {**(fields.get("data") or {}), "error": {"type": type(error).__qualname__, "message": str(error)}}
+    fields["data"] = {
+        **(fields.get("data") or {}),
+        "error": {"type": type(error).__qualname__, "message": str(error)},
+    }
 
 
 def action(

@@ -131,7 +131,9 @@ def canonicalize_plain(value: dict[str, Any]) -> bytes:
 def _has_simple_keys(value: Any) -> bool:
     """Tell whether sorting keys by code point and by UTF-16 unit agree: no key beyond the surrogates' place."""
     if isinstance(value, dict):
-        return all((key.isascii() or max(key) < "\ud800") and _has_simple_keys(item) for key, item in value.items())
+        return all(
+            (key.isascii() or max(key) < "\ud800") and _has_simple_keys(item) for key, item in value.items()
+        )
     if isinstance(value, list):
         return all(_has_simple_keys(item) for item in value)
     return True
@@ -249,7 +251,9 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"JSON has no {name}")
 
 
-def make_safe(value: Any, limits: Limits, *, path: str = "", cut_text: bool = False) -> tuple[Any, list[Alteration]]:
+def make_safe(
+    value: Any, limits: Limits, *, path: str = "", cut_text: bool = False
+) -> tuple[Any, list[Alteration]]:
     """Turn any value into one that `canonicalize` takes, and say what could not be kept as it was.
 
     The spelling of each type is in docs/format.md. Nothing that a value's own methods raise comes out of here.
@@ -401,7 +405,11 @@ class _Tidy:
 def _is_listlike(value: Any) -> bool:
     """Tell whether this is a dict view or a deque: iterable and sized, and not consumed by reading it."""
     kind = type(value)
-    return kind.__module__ in {"collections", "builtins"} and hasattr(kind, "__len__") and hasattr(kind, "__iter__")
+    return (
+        kind.__module__ in {"collections", "builtins"}
+        and hasattr(kind, "__len__")
+        and hasattr(kind, "__iter__")
+    )
 
 
 def _free_name(name: str, taken: dict[str, Any]) -> str:

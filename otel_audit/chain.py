@@ -50,12 +50,13 @@ class Chain:
     return it to where it stood, so that a record that was not written never uses up a number.
     """
 
-    __slots__ = ("_suffix", "last_hash", "seq", "stream")
+    __slots__ = ("_link", "_suffix", "last_hash", "seq", "stream")
 
     def __init__(self, stream: str, seq: int = 0, last_hash: str | None = None) -> None:
         self.stream = stream
         self.seq = seq
         self.last_hash = last_hash
+        self._link = _link(last_hash)
         self._suffix = b',"stream":"%b"}' % stream.encode()
 
     def seal(self, head: bytes) -> bytes:
@@ -64,12 +65,10 @@ class Chain:
         `head` is the canonical JSON object of the record's other members without its closing brace.
         """
         self.seq = seq = self.seq + 1
-        if self.last_hash is None:
-            canonical = b'%b,"seq":%d%b' % (head, seq, self._suffix)
-        else:
-            canonical = b'%b,"prev_hash":"%b","seq":%d%b' % (head, self.last_hash.encode(), seq, self._suffix)
+        canonical = b"%b%b%d%b" % (head, self._link, seq, self._suffix)
         self.last_hash = digest = sha256(b"\x00" + canonical).hexdigest()
-        return b'%b,"hash":"%b"}\n' % (canonical[:-1], digest.encode())
+        self._link = b',"prev_hash":"%b","seq":' % (raw := digest.encode())
+        return b'%b,"hash":"%b"}\n' % (canonical[:-1], raw)
 
     def mark(self) -> tuple[int, str | None]:
         """Return the present place, to `rewind` to."""
@@ -78,3 +77,8 @@ class Chain:
     def rewind(self, mark: tuple[int, str | None]) -> None:
         """Return to a place that `mark` gave: what was sealed since then was not kept."""
         self.seq, self.last_hash = mark
+        self._link = _link(self.last_hash)
+
+
+def _link(prev_hash: str | None) -> bytes:
+    return b',"seq":' if prev_hash is None else b',"prev_hash":"%b","seq":' % prev_hash.encode()

@@ -124,7 +124,9 @@ def _one_of(name: str, value: Any, allowed: Sequence[str]) -> str:
 
 
 def _digest(settings: Mapping[str, Any]) -> str:
-    plain = {name: value if isinstance(value, (int, bool)) else str(value) for name, value in settings.items()}
+    plain = {
+        name: value if isinstance(value, (int, bool)) else str(value) for name, value in settings.items()
+    }
     return sha256(canonicalize(plain)).hexdigest()
 
 

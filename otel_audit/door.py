@@ -7,12 +7,13 @@ thread and holds no lock. No content makes it raise: what cannot be kept as it w
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
 
 from . import context
-from .canonical import Alteration, Limits, canonicalize, make_safe
+from .canonical import Alteration, Limits, canonicalize, canonicalize_plain, is_plain, make_safe
 from .fields import ANONYMOUS, DEFAULT_EVENT, SYSTEM_ACTOR, normalize, normalize_event_name
 from .record import MAX_LINE
 from .redaction import Redactor
@@ -23,7 +24,10 @@ _ROOM_FOR_TAIL = 512
 _MAX_NOTES = 32
 _SCHEMA_MEMBERS = 64
 
-_second: tuple[int, str] = (0, "")
+_LOG: dict[str, Any] = {"action": "LOG", "actor": ANONYMOUS, "outcome": "unknown"}
+"""What `audit` says of a logging call that says nothing."""
+
+_second: tuple[int, str] = (-1, "")
 
 
 def timestamp(nanoseconds: int) -> str:
@@ -65,69 +69,113 @@ class Door:
             level, logger, message: from the logging call, if it was one.
         """
         stamp = timestamp(time.time_ns() if nanoseconds is None else nanoseconds)
-        origin = {"level": level, "logger": logger, "message": message, "otel": context.active_trace()}
+        record: dict[str, Any] = {"@timestamp": stamp, "audit": _LOG, "event_name": DEFAULT_EVENT}
+        if level is not None:
+            record["level"] = level
+        if logger is not None:
+            record["logger"] = logger
+        if message is not None:
+            record["message"] = message
         try:
-            return self._admit(stamp, origin, event_name, audit, data)
+            if (trace := context.active_trace()) is not None:
+                record["otel"] = trace
+            if data:
+                record["data"] = data
+            if event_name is None and not audit and context.current() is None:
+                return self._encode(record, [])
+            return self._encode(record, self._describe(record, event_name, audit))
         except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
-            note = Alteration("/data", f"unreadable: {type(error).__name__}")
-            record = {"@timestamp": stamp, "event_name": DEFAULT_EVENT, "audit": _unknown("LOG")}
-            return self._encode_safely(record | {k: v for k, v in origin.items() if v is not None}, [note])
+            record.update(
+                audit=dict(_LOG), event_name=DEFAULT_EVENT, data=f"<unreadable {type(data).__name__}>"
+            )
+            return self._encode_safely(record, [Alteration("/data", f"unreadable: {type(error).__name__}")])
+
+    def admit_plain(
+        self, data: dict[str, Any] | None, created: float, level: str, logger: str, message: str
+    ) -> bytes | None:
+        """Return the head of a logging call that says nothing about who and what, if it holds only plain values.
+
+        The road of most logging calls, in one piece: what `admit` would return, or None where `admit` is needed.
+        """
+        if context.current() is not None or type(level) is not str or type(logger) is not str:
+            return None
+        if data and not is_plain(data, self._redactor.harmless):
+            return None
+        record: dict[str, Any] = {
+            "@timestamp": timestamp(int(created * 1_000_000) * 1000),
+            "audit": _LOG,
+            "event_name": DEFAULT_EVENT,
+            "level": level,
+            "logger": logger,
+            "message": message,
+        }
+        if data:
+            record["data"] = data
+        if "opentelemetry.trace" in sys.modules and (trace := context.active_trace()) is not None:
+            record["otel"] = trace
+        try:
+            written = canonicalize_plain(record)
+        except (TypeError, ValueError):
+            return None
+        return written[:-1] if len(written) <= self._limits.record else None
 
     def control(self, event_name: str, data: dict[str, Any], *, action: str) -> bytes:
         """Return the head of a control record: the trail speaking of itself."""
         audit = {"action": action, "actor": SYSTEM_ACTOR, "outcome": "success"}
-        record = {"@timestamp": timestamp(time.time_ns()), "audit": audit, "data": data, "event_name": event_name}
+        record = {
+            "@timestamp": timestamp(time.time_ns()),
+            "audit": audit,
+            "data": data,
+            "event_name": event_name,
+        }
         return self._encode(record, [])
 
-    def _admit(
-        self,
-        stamp: str,
-        origin: dict[str, Any],
-        event_name: Any,
-        given: Mapping[Any, Any] | None,
-        data: dict[str, Any] | None,
-    ) -> bytes:
+    def _describe(
+        self, record: dict[str, Any], event_name: Any, given: Mapping[Any, Any] | None
+    ) -> list[Alteration]:
+        """Fill in who, what, on what and with which outcome; return what of it had to be changed."""
         notes: list[Alteration] = []
         audit: dict[str, Any] = {"actor": ANONYMOUS, "outcome": "unknown"}
+        data = record.get("data") or {}
         scope = context.current()
         if scope is not None:
             audit.update(scope.audit)
             notes.extend(scope.notes)
             if scope.data:
-                data = {**scope.data, **(data or {})}
+                data = {**scope.data, **data}
         if given:
             if event_name is None:
                 event_name = given.get("event_name", given.get("event"))
             stated, rest = normalize(given, notes)
             audit.update(stated)
             if rest:
-                data = {**rest, **(data or {})}
-        if event_name is None:
-            name = DEFAULT_EVENT
-            audit.setdefault("action", "LOG")
-        else:
-            name = normalize_event_name(event_name, notes)
-            if "action" not in audit:
-                audit["action"] = "LOG" if name == DEFAULT_EVENT else name.rpartition(".")[2].upper()
-        record: dict[str, Any] = {"@timestamp": stamp, "audit": audit, "event_name": name}
-        for member, value in origin.items():
-            if value is not None:
-                record[member] = value
+                data = {**rest, **data}
+        name = DEFAULT_EVENT if event_name is None else normalize_event_name(event_name, notes)
+        if "action" not in audit:
+            audit["action"] = "LOG" if name == DEFAULT_EVENT else name.rpartition(".")[2].upper()
+        record["audit"], record["event_name"] = audit, name
         if data:
             record["data"] = data
-        return self._encode(record, notes)
+        return notes
 
     def _encode(self, record: dict[str, Any], notes: list[Alteration]) -> bytes:
-        record = self._redactor.clean(record, notes)
-        if not notes:
+        if not notes and self._is_clear(record):
             try:
-                written = canonicalize(record)
-            except (TypeError, ValueError, RecursionError):
-                pass  # not JSON-safe as it stands
+                written = canonicalize_plain(record)
+            except (TypeError, ValueError):  # a lone surrogate, an integer beyond 2^53, keys outside ASCII
+                pass
             else:
                 if len(written) <= self._limits.record:
                     return written[:-1]
-        return self._encode_safely(record, notes)
+        return self._encode_safely(self._redactor.clean(record, notes), notes)
+
+    def _is_clear(self, record: dict[str, Any]) -> bool:
+        """Tell whether nothing in this record needs a second look: names harmless, values plain."""
+        audit = record["audit"]
+        if audit is not _LOG and ("changes" in audit or not is_plain(audit)):
+            return False
+        data = record.get("data")
+        return data is None or is_plain(data, self._redactor.harmless)
 
     def _encode_safely(self, record: dict[str, Any], notes: list[Alteration]) -> bytes:
         safe, altered = make_safe(record, self._limits)
@@ -150,10 +198,6 @@ class Door:
         return canonicalize(record)
 
 
-def _unknown(action: str) -> dict[str, Any]:
-    return {"action": action, "actor": ANONYMOUS, "outcome": "unknown"}
-
-
 def _outline(record: dict[str, Any]) -> dict[str, Any]:
     """Return what fits on a line for certain: the schema's short values, and nothing of `data`."""
     short = Limits(depth=6, items=20, text=1024)
@@ -161,4 +205,3 @@ def _outline(record: dict[str, Any]) -> dict[str, Any]:
     kept["audit"] = dict(list(record["audit"].items())[:_SCHEMA_MEMBERS])
     outline: dict[str, Any] = make_safe(kept, short, cut_text=True)[0]
     return outline
-

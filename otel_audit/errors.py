@@ -1,10 +1,10 @@
 """What this package raises.
 
-    AuditError
-    ├── ConfigurationError   a setting is wrong; the message names it and says what to do
-    ├── RecordLost           a record could not be kept and the failure policy says to raise
-    ├── DeliveryTimeout      required sinks did not confirm a record before the deadline
-    └── FormatError          bytes that should be a record line are not
+AuditError
+├── ConfigurationError   a setting is wrong; the message names it and says what to do
+├── RecordLost           a record could not be kept and the failure policy says to raise
+├── DeliveryTimeout      required sinks did not confirm a record before the deadline
+└── FormatError          bytes that should be a record line are not
 """
 
 from __future__ import annotations

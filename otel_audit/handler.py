@@ -57,26 +57,39 @@ def admit(
 ) -> bytes:
     """Take one logging record through the door; return the head of its audit record."""
     data = read_extra(record)
-    audit: Any = data.pop("audit", None) if "audit" in data else None
-    event_name: Any = None
-    if audit is not None and not isinstance(audit, dict):
-        event_name, audit = (audit, None) if isinstance(audit, str) else (None, {"data": audit})
-    if record.exc_info or record.exc_text or record.stack_info:
-        _add_traces(record, data)
-    task: str | None = getattr(record, "taskName", None)
-    if task is not None:
-        data.setdefault("taskName", task)
-    if shape is not None:
-        data = shape(data)
+    message = record.msg if not record.args and type(record.msg) is str else read_message(record)
+    if shape is None and not (record.exc_info or record.stack_info or record.exc_text or "audit" in data):
+        if (task := record.__dict__.get("taskName")) is not None:
+            data.setdefault("taskName", task)
+        head = door.admit_plain(data, record.created, record.levelname, record.name, message)
+        if head is not None:
+            return head
+    event_name, audit = _read_audit(data)
+    _add_traces(record, data)
     return door.admit(
         event_name,
         audit,
-        data,
+        data if shape is None else shape(data),
         nanoseconds=int(record.created * 1_000_000) * 1000,
-        level=record.levelname,
-        logger=record.name,
-        message=read_message(record),
+        level=_text(record.levelname),
+        logger=_text(record.name),
+        message=message,
     )
+
+
+def _read_audit(data: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
+    """Take `extra={"audit": ...}` out of the extras: a mapping in the words of the schema, or an event's name."""
+    audit = data.pop("audit", None)
+    if isinstance(audit, str):
+        return audit, None
+    if audit is None or isinstance(audit, dict):
+        return None, audit
+    data["audit"] = audit
+    return None, None
+
+
+def _text(value: Any) -> str:
+    return value if type(value) is str else str(value)
 
 
 def _add_traces(record: logging.LogRecord, data: dict[str, Any]) -> None:
@@ -89,6 +102,8 @@ def _add_traces(record: logging.LogRecord, data: dict[str, Any]) -> None:
         data.setdefault("exception", {"stacktrace": record.exc_text})
     if record.stack_info:
         data.setdefault("stack", record.stack_info)
+    if (task := record.__dict__.get("taskName")) is not None:
+        data.setdefault("taskName", task)
 
 
 class AuditHandler(logging.Handler):

@@ -42,7 +42,8 @@ class Redactor:
 
     def __init__(self, names: Iterable[str] = DEFAULT_SECRET_NAMES) -> None:
         self._pattern = re.compile("|".join(f"(?:{name})" for name in names))
-        self._harmless: set[str] = set()
+        self.harmless: set[str] = set()
+        """Names that were looked at and hold no secret."""
 
     def clean(self, record: dict[str, Any], notes: list[Alteration]) -> dict[str, Any]:
         """Return the record with secrets masked; the same object if there are none. Notes say what was masked."""
@@ -68,9 +69,11 @@ class Redactor:
             return cleaned if any(new is not old for new, old in zip(cleaned, value, strict=True)) else value
         return value
 
-    def _clean_object(self, value: dict[Any, Any], path: str, notes: list[Alteration], depth: int) -> dict[Any, Any]:
+    def _clean_object(
+        self, value: dict[Any, Any], path: str, notes: list[Alteration], depth: int
+    ) -> dict[Any, Any]:
         replaced: dict[Any, Any] = {}
-        if not self._harmless.issuperset(value):
+        if not self.harmless.issuperset(value):
             for name in value:
                 if self._is_secret(name):
                     replaced[name] = MASK
@@ -83,11 +86,11 @@ class Redactor:
         return {**value, **replaced} if replaced else value
 
     def _is_secret(self, name: Any) -> bool:
-        if name in self._harmless or not isinstance(name, str):
+        if name in self.harmless or not isinstance(name, str):
             return False
         plain = _CAMEL.sub("_", name[:256]).lower().replace("-", "_").replace(" ", "_")
         if self._pattern.fullmatch(plain):
             return True
-        if len(self._harmless) < _MAX_REMEMBERED:
-            self._harmless.add(name)
+        if len(self.harmless) < _MAX_REMEMBERED:
+            self.harmless.add(name)
         return False

@@ -27,6 +27,8 @@ Durability = Literal["process", "relaxed", "always", "ack"]
 OnFailure = Literal["warn", "raise", "block"]
 
 _MOST_PER_WRITE: Final = 512
+_get_ident = threading.get_ident
+
 _RETRY_INTERVAL: Final = 0.05
 
 
@@ -87,14 +89,13 @@ class Store(Protocol):
 class _Waiting:
     """A record on its way: its head, then its place or what went wrong."""
 
-    __slots__ = ("error", "hash", "head", "seq", "stream")
+    stream: str = ""
+    seq: int | None = None
+    hash: str | None = None
+    error: OSError | None = None
 
     def __init__(self, head: bytes) -> None:
         self.head = head
-        self.stream = ""
-        self.seq: int | None = None
-        self.hash: str | None = None
-        self.error: OSError | None = None
 
 
 class _Gap:
@@ -139,6 +140,7 @@ class Stream:
         forked: Callable[[], None] | None = None,
     ) -> None:
         self.store = store
+        self._keep = store.append
         self.durability = durability
         self.lost = 0
         self._control = control
@@ -156,6 +158,7 @@ class Stream:
     def _reset(self, stream: str) -> None:
         self._chain = Chain(stream)
         self._opened = False
+        self._plain = False
         self._waiting: deque[_Waiting] = deque()
         self._lock = threading.Lock()
         self._holder = 0
@@ -185,26 +188,64 @@ class Stream:
     def observe(self, observer: Callable[[int, str], None]) -> None:
         """Have every record's (seq, hash) told, in order, under the stream's lock: it must do next to nothing."""
         self._observers = (*self._observers, observer)
+        self._plain = False
 
-    def append(self, head: bytes, *, wait: bool = False) -> Receipt:
-        """Give a record its place and write it; return where it stands.
-
-        `wait` asks for the place even under `relaxed`.
+    def append(self, head: bytes) -> Receipt:
+        """Give a record its place and write it, even under `relaxed`; return where it stands.
 
         Raises:
             RecordLost: it could not be kept, and the policy is `raise`, or `block` and the time is up.
         """
         waiting = _Waiting(head)
         self._waiting.append(waiting)
-        if self._waits or wait:
-            self._drain_waiting()
-        else:
-            self._drain_unless_held()
+        self._drain_waiting()
         if waiting.error is not None:
             self._answer_for(waiting)
         if self._syncs and waiting.seq is not None:
             self._make_durable()
         return Receipt(waiting.stream or self._chain.stream, waiting.seq, waiting.hash)
+
+    def put(self, head: bytes) -> None:
+        """Have a record written; return when the durability level says so.
+
+        Raises:
+            RecordLost: as for `append`; never under `relaxed` while another thread writes.
+        """
+        if self._plain and not self._waiting and self._lock.acquire(False):  # noqa: FBT003 - keywords cost time
+            waiting = self._write_through(head)
+        else:
+            waiting = _Waiting(head)
+            self._waiting.append(waiting)
+            if self._waits:
+                self._drain_waiting()
+        if self._waiting and not self._waits:
+            self._drain_unless_held()
+        if waiting is not None and waiting.error is not None:
+            self._answer_for(waiting)
+        if self._syncs:
+            self._make_durable()
+
+    def _write_through(self, head: bytes) -> _Waiting | None:
+        """Write one record while holding the lock, and release it: the usual case, with nothing else to be done.
+
+        The stream is open, there is no gap to fill and nobody observes. Returns the record only if it failed.
+        """
+        chain = self._chain
+        mark = chain.seq, chain.last_hash
+        self._holder = _get_ident()
+        try:
+            self._keep(chain.seal(head))
+        except OSError as error:
+            waiting = _Waiting(head)
+            self._undo([waiting], mark, error)
+            return waiting
+        except BaseException:  # Ctrl-C, or an error of ours: nobody knows whether this was written
+            self._abandon([_Waiting(head)])
+            raise
+        finally:
+            self._holder = 0
+            self._lock.release()
+        return None
 
     def _drain_waiting(self) -> None:
         me = threading.get_ident()
@@ -231,10 +272,7 @@ class Stream:
     def _drain(self) -> None:
         waiting = self._waiting
         while waiting:
-            if len(waiting) == 1:
-                self._write([waiting.popleft()])
-            else:
-                self._write([waiting.popleft() for _ in range(min(len(waiting), _MOST_PER_WRITE))])
+            self._write([waiting.popleft() for _ in range(min(len(waiting), _MOST_PER_WRITE))])
 
     def _write(self, batch: list[_Waiting]) -> None:
         chain = self._chain
@@ -252,17 +290,22 @@ class Stream:
                 one.seq, one.hash, one.stream = chain.seq, chain.last_hash, chain.stream
             self.store.append(lines[0] if len(lines) == 1 else b"".join(lines))
         except OSError as error:
-            chain.rewind(mark)
-            for one in batch:
-                one.seq, one.hash, one.error = None, None, error
-                self._count_loss(error)
+            self._undo(batch, mark, error)
             return
         except BaseException:  # Ctrl-C, or an error of ours: nobody knows what of this batch was written
             self._abandon(batch)
             raise
         self._gap.count = self._gap.first = 0
+        self._plain = not self._observers
         if self._observers:
             self._tell(mark[0], lines)
+
+    def _undo(self, batch: list[_Waiting], mark: tuple[int, str | None], error: OSError) -> None:
+        self._chain.rewind(mark)
+        self._plain = False
+        for one in batch:
+            one.seq, one.hash, one.error = None, None, error
+            self._count_loss(error)
 
     def _abandon(self, batch: list[_Waiting]) -> None:
         """Leave a stream whose end is in doubt: the next one reads where it ended, and takes the batch along."""
@@ -273,7 +316,7 @@ class Stream:
             self.store.sync()
         self.store.forget()
         self._chain = Chain(new_stream_id())
-        self._opened = False
+        self._opened = self._plain = False
 
     def _tell(self, seq: int, lines: list[bytes]) -> None:
         for line in lines:
@@ -362,14 +405,20 @@ class Stream:
             try:
                 self.store.repair()
             except OSError as error:
-                self._warn(f"the audit journal cannot be made durable: {error.strerror or error}; it will be retried")
+                self._warn(
+                    f"the audit journal cannot be made durable: {error.strerror or error}; it will be retried"
+                )
                 if self._policy.on_failure != "warn" and self._syncs:
-                    raise RecordLost(f"the record is written but not durable: {error.strerror or error}") from error
+                    raise RecordLost(
+                        f"the record is written but not durable: {error.strerror or error}"
+                    ) from error
                 return
             finally:
                 self._holder = 0
         reason = failure.strerror or str(failure)
-        self.append(self._control(Control.DEGRADED, {"cause": "sync failed", "reason": reason}, action="DEGRADE"))
+        self.append(
+            self._control(Control.DEGRADED, {"cause": "sync failed", "reason": reason}, action="DEGRADE")
+        )
 
     def fill_gap(self) -> None:
         """Try to write what is owed: records left behind, and the gap record of a loss that is over."""
@@ -404,7 +453,7 @@ class Stream:
             finally:
                 self._holder = 0
                 self._chain = Chain(new_stream_id())
-                self._opened = False
+                self._opened = self._plain = False
                 self._parent = None
 
     def _stand_still(self) -> None:
@@ -425,7 +474,11 @@ class Stream:
     def _start_anew(self, child: str) -> None:
         """In the child: a stream of its own, opened with its first record, that names its parent."""
         if self._opened:
-            self._parent = {"stream": self._chain.stream, "seq": self._chain.seq, "hash": self._chain.last_hash}
+            self._parent = {
+                "stream": self._chain.stream,
+                "seq": self._chain.seq,
+                "hash": self._chain.last_hash,
+            }
         self.lost = 0
         self.store.forget()
         self._reset(child)

@@ -108,6 +108,7 @@ class AuditTrail:
         self._starting = threading.Lock()
         self._stop = threading.Event()
         self._dirty = threading.Event()
+        self._rests = True
         self._closes_at_exit = False
         self.stream = Stream(
             store,
@@ -142,21 +143,34 @@ class AuditTrail:
             RecordLost: it could not be kept, and the failure policy says to raise.
         """
         head = self.door.admit(event_name, audit, dict(data) if data else None, nanoseconds=nanoseconds)
-        return self.keep(head, wait=True)
+        return self._append(head)
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record: the trail speaking of itself."""
-        return self.keep(self.door.control(event_name, data, action=action), wait=True)
+        return self._append(self.door.control(event_name, data, action=action))
 
-    def keep(self, head: bytes, *, wait: bool = False) -> Receipt:
-        """Seal and write a head that the door made."""
-        receipt = self.stream.append(head, wait=wait)
+    def keep(self, head: bytes) -> None:
+        """Seal and write a head that the door made; return when the durability level says so.
+
+        Raises:
+            RecordLost: it could not be kept, and the failure policy says to raise.
+        """
+        self.stream.put(head)
+        if self._rests:
+            self._rouse()
+
+    def _append(self, head: bytes) -> Receipt:
+        receipt = self.stream.append(head)
+        if self._rests:
+            self._rouse()
+        return receipt
+
+    def _rouse(self) -> None:
+        """Tell the keeper that there is something to make durable; start it if it is not there."""
         if self._keeper is None:
             self._start()
-        dirty = self._dirty
-        if not dirty.is_set():
-            dirty.set()
-        return receipt
+        self._rests = False
+        self._dirty.set()
 
     def watch(self, watch: Watch) -> None:
         """Have the keeper ask each second whether something is wrong; what is becomes a record, once."""
@@ -170,7 +184,12 @@ class AuditTrail:
             if report is not None:
                 sinks.update(report())
         return Health(
-            self.stream.id, self.stream.records, self.stream.lost, self.stream.waiting, tuple(self._degraded), sinks
+            self.stream.id,
+            self.stream.records,
+            self.stream.lost,
+            self.stream.waiting,
+            tuple(self._degraded),
+            sinks,
         )
 
     def flush(self, timeout: float = 10.0) -> bool:
@@ -195,6 +214,7 @@ class AuditTrail:
         for companion in self._companions:
             companion.close()
         self._stop.clear()
+        self._rests = True
         return flushed
 
     def _describe(self) -> dict[str, Any]:
@@ -215,7 +235,9 @@ class AuditTrail:
                 atexit.register(_close_at_exit, weakref.ref(self))
             try:
                 keeper.start()
-            except RuntimeError:  # the interpreter is going down: no new threads; the record itself is written
+            except (
+                RuntimeError
+            ):  # the interpreter is going down: no new threads; the record itself is written
                 self._keeper = None
                 return
             for companion in self._companions:
@@ -229,6 +251,7 @@ class AuditTrail:
             if self._dirty.wait(max(0.0, min(next_tick, next_beat) - time.monotonic())):
                 self._stop.wait(self.intervals.sync)
                 self._dirty.clear()
+                self._rests = True
                 self._guard(self.stream.sync)
             now = time.monotonic()
             if now >= next_tick:
@@ -275,6 +298,7 @@ class AuditTrail:
         self._starting = threading.Lock()
         self._stop = threading.Event()
         self._dirty = threading.Event()
+        self._rests = True
         self._degraded = {}
         for companion in self._companions:
             companion.forget()

@@ -46,7 +46,12 @@ class Cursor:
         Raises:
             OSError: the cursor stands where it stood; the same lines will be sent again.
         """
-        kept = {"segment": position.segment, "offset": position.offset, "seq": position.seq, "finished": finished}
+        kept = {
+            "segment": position.segment,
+            "offset": position.offset,
+            "seq": position.seq,
+            "finished": finished,
+        }
         temporary = self._path.with_suffix(".new")
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         try:

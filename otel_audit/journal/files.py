@@ -1,8 +1,8 @@
 """How a journal lies on disk: names of segments, which stream is whose, and who is still writing.
 
-    <stream>.<number>.jsonl     segments of a stream, numbered from 000001; the next one continues the chain
-    ended/<stream>              empty: a later stream's first record declares how this stream ended
-    cursors/<sink>/<stream>     how far a sink has confirmed this stream
+<stream>.<number>.jsonl     segments of a stream, numbered from 000001; the next one continues the chain
+ended/<stream>              empty: a later stream's first record declares how this stream ended
+cursors/<sink>/<stream>     how far a sink has confirmed this stream
 """
 
 from __future__ import annotations

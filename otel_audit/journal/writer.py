@@ -45,6 +45,7 @@ class JournalWriter:
         self._stream = ""
         self._number = 0
         self._size = 0
+        self._limit = 0
         self._descriptor = -1
         self._distrusted = False
         self._not_durable: list[bytes] = []
@@ -55,6 +56,7 @@ class JournalWriter:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         endings = find_endings(self.directory, stream)
         self._stream, self._number, self._distrusted = stream, 0, False
+        self._size = self._limit = 0
         self._not_durable.clear()
         self._used = self._measure() if self._quota is not None else 0
         return endings
@@ -69,19 +71,35 @@ class JournalWriter:
         Raises:
             OSError: nothing was kept.
         """
-        if self._quota is not None and self._used + len(lines) > self._quota:
+        size = self._size + len(lines)
+        if size > self._limit:
+            self._make_room(len(lines))
+            size = self._size + len(lines)
+        if (done := os.write(self._descriptor, lines)) != len(lines):  # a full disk, or a signal
+            self._write_rest(lines, done)
+        self._size = size
+        self.written += len(lines)
+        self._not_durable.append(lines)
+
+    def _make_room(self, length: int) -> None:
+        """See to it that `length` bytes may be appended to the open segment: the next one, if need be."""
+        if self._quota is not None and self._used + self._size + length > self._quota:
             raise OSError(errno.EDQUOT, f"the journal's quota of {self._quota} bytes is used up")
-        full = self._size and self._size + len(lines) > self._segment_bytes
+        full = self._size and self._size + length > self._segment_bytes
         if full or self.written - self.durable > _MOST_NOT_DURABLE:
             self._try_sync()
         if self._distrusted:
             self._start_over()
         elif full or self._descriptor < 0:
             self._open_next()
-        self._write(lines)
-        self.written += len(lines)
-        self._used += len(lines)
-        self._not_durable.append(lines)
+        self._limit = self._size + length
+        if not self._distrusted:
+            self._limit = max(self._limit, self._next_stop())
+
+    def _next_stop(self) -> int:
+        """Return the size of the segment at which `append` has to look again."""
+        stop = min(self._segment_bytes, self._size + _MOST_NOT_DURABLE // 2)
+        return stop if self._quota is None else min(stop, self._quota - self._used)
 
     def sync(self, upto: int | None = None) -> None:
         """Return once what was written before the call (or up to the byte `upto`) survives a power cut.
@@ -102,6 +120,7 @@ class JournalWriter:
                 _make_durable(self._descriptor)
             except OSError:
                 self._distrusted = True
+                self._limit = 0
                 raise
             self._settle(written, count)
 
@@ -143,7 +162,7 @@ class JournalWriter:
             try:
                 self._create_next()
                 for offset in range(0, saved, _COPY_CHUNK):
-                    self._write(os.pread(lost, min(_COPY_CHUNK, saved - offset), offset))
+                    self._copy(os.pread(lost, min(_COPY_CHUNK, saved - offset), offset))
                 _make_durable(self._descriptor)
             except OSError:
                 if self._descriptor >= 0:
@@ -168,7 +187,7 @@ class JournalWriter:
         """In a forked child: leave the parent's file alone. The parent's lock on it is not released by this."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor, self._limit = -1, 0
         self._syncing = threading.Lock()
         self._not_durable.clear()
         self.written = self.durable = 0
@@ -181,16 +200,16 @@ class JournalWriter:
     def _path(self) -> Path:
         return self.directory / segment_name(self._stream, self._number)
 
-    def _write(self, data: bytes) -> None:
-        done = 0
+    def _write_rest(self, data: bytes, done: int) -> None:
         try:
-            done = os.write(self._descriptor, data)
-            while done < len(data):  # a short write: a full disk or a signal
+            while done < len(data):
                 done += os.write(self._descriptor, data[done:])
         except OSError:
-            if done:
-                self._cut_back()
+            self._cut_back()
             raise
+
+    def _copy(self, data: bytes) -> None:
+        self._write_rest(data, 0)
         self._size += len(data)
 
     def _cut_back(self) -> None:
@@ -203,6 +222,7 @@ class JournalWriter:
             os.ftruncate(self._descriptor, self._size)
         except OSError:
             self._distrusted = True
+            self._limit = 0
 
     def _try_sync(self) -> None:
         with contextlib.suppress(OSError):  # `_distrusted` says so, and the caller starts over
@@ -228,7 +248,8 @@ class JournalWriter:
             os.close(descriptor)
             os.unlink(path)
             raise
-        self._descriptor, self._number, self._size = descriptor, number, 0
+        self._used += self._size
+        self._descriptor, self._number, self._size, self._limit = descriptor, number, 0, 0
 
     def _start_over(self) -> None:
         """Write what is not durable into a new segment: the old file may have lost it without a word."""
@@ -236,7 +257,7 @@ class JournalWriter:
             old, number, size = self._descriptor, self._number, self._size
             try:
                 self._create_next()
-                self._write(b"".join(self._not_durable))
+                self._copy(b"".join(self._not_durable))
             except OSError:
                 if self._descriptor not in {old, -1}:
                     self._discard_segment()
@@ -260,7 +281,7 @@ class JournalWriter:
     def _close(self) -> None:
         with self._syncing:
             os.close(self._descriptor)
-            self._descriptor = -1
+            self._descriptor, self._limit = -1, 0
 
     def _measure(self) -> int:
         return sum(segment.path.stat().st_size for segment in list_segments(self.directory))
