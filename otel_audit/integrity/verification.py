@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import base64
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -141,6 +142,7 @@ class StreamIntegrity:
         self._signed = self._anchored = self._witnessed = 0
         self._head_time: float | None = None
         self._mismatched: list[_Stop] = []
+        self._matched: deque[tuple[int, bytes]] = deque(maxlen=256)
         self._seals: SealSeries | None = None
         self._section: tuple[str, str] | None = None
         self.wants_times = policy is not None and any(isinstance(key, EpochKey) for key in policy.logs)
@@ -321,15 +323,17 @@ class StreamIntegrity:
             self._check(self._stops.pop())
 
     def _check(self, stop: _Stop) -> None:
-        if stop.size < self._frontier.size:
+        known = stop.size, stop.checkpoint.root
+        if stop.size < self._frontier.size and known not in self._matched:
             detail = f"covers {stop.size} records, {self._size} were read before it"
             self._find("CHECKPOINT_LATE", detail, stop.seq)
             return
         self._fold(stop.size)
-        if self._frontier.root() != stop.checkpoint.root:
+        if known not in self._matched and self._frontier.root() != stop.checkpoint.root:
             if len(self._mismatched) < _MAX_FINDINGS:
                 self._mismatched.append(stop)
             return
+        self._matched.append(known)
         if stop.source in {"pin", "anchor"}:
             self._anchored = max(self._anchored, stop.size)
         head = stop.head
