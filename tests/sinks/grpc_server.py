@@ -16,6 +16,8 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
     ExportLogsServiceResponse,
 )
 
+from tests.certificates import Certificates
+
 __all__ = ["GrpcReceiver", "retry_info"]
 
 Behaviour = Callable[[grpc.ServicerContext], bytes]
@@ -34,7 +36,7 @@ def retry_info(seconds: float) -> tuple[tuple[str, bytes], ...]:
 class GrpcReceiver:
     """Behaves as scripted, one behaviour a call, then accepts everything."""
 
-    def __init__(self, *script: Behaviour, port: int = 0, tls: tuple[Path, Path, Path] | None = None) -> None:
+    def __init__(self, *script: Behaviour, port: int = 0, tls: Certificates | None = None) -> None:
         self.requests: list[ExportLogsServiceRequest] = []
         self.metadata: list[dict[str, Any]] = []
         self._script = list(script)
@@ -44,14 +46,13 @@ class GrpcReceiver:
             self._export, request_deserializer=ExportLogsServiceRequest.FromString
         )
         service = "opentelemetry.proto.collector.logs.v1.LogsService"
-        self._server.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler(service, {"Export": method}),)
-        )
+        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, {"Export": method}),))
         address = f"127.0.0.1:{port}"
         if tls is None:
             self.port = self._server.add_insecure_port(address)
         else:
-            ca, certificate, key = (path.read_bytes() for path in tls)
+            paths = (tls.server.key, tls.server.cert, tls.ca)
+            key, certificate, ca = (Path(path).read_bytes() for path in paths)
             credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
             self.port = self._server.add_secure_port(address, credentials)
         self.host = f"127.0.0.1:{self.port}"

@@ -39,9 +39,7 @@ class Reply:
 class Server:
     """Answers with the scripted replies in turn, then with `default`."""
 
-    def __init__(
-        self, *replies: Reply, default: Reply | None = None, tls: ssl.SSLContext | None = None
-    ) -> None:
+    def __init__(self, *replies: Reply, default: Reply | None = None, tls: ssl.SSLContext | None = None) -> None:
         self.received: list[Received] = []
         self.default = default or Reply()
         self._script: queue.SimpleQueue[Reply] = queue.SimpleQueue()
@@ -67,9 +65,7 @@ class Server:
         self._server = Quiet(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         if tls is not None:
-            self._server.socket = tls.wrap_socket(
-                self._server.socket, server_side=True, do_handshake_on_connect=False
-            )
+            self._server.socket = tls.wrap_socket(self._server.socket, server_side=True, do_handshake_on_connect=False)
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import ssl
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
-from pathlib import Path
 
 import pytest
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import SinkUnavailable
 from otel_audit.sinks.http import HttpClient, check_headers, excerpt
-from tests.servers.certificates import Certificates, make_certificates
+from tests.certificates import Certificates
 from tests.sinks.http_server import Reply, Server
 
 pytestmark = pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
@@ -130,9 +128,7 @@ def test_nobody_listening_is_a_failure_that_names_the_host() -> None:
         ("soon", None),
     ],
 )
-def test_retry_after_is_read_in_both_forms_and_bounded(
-    server: Server, value: str, seconds: float | None
-) -> None:
+def test_retry_after_is_read_in_both_forms_and_bounded(server: Server, value: str, seconds: float | None) -> None:
     server.script(Reply(status=503, headers={"Retry-After": value}))
     assert client_of(server).post("/", b"1", {}).retry_after == seconds
 
@@ -147,44 +143,28 @@ def test_plain_text_is_warned_of() -> None:
         HttpClient(hosts="203.0.114.1", plaintext=True, timeout=1)
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
-def tls_server(certificates: Certificates) -> Server:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificates.server, certificates.server_key)
-    context.load_verify_locations(certificates.ca)
-    context.verify_mode = ssl.CERT_REQUIRED
-    return Server(tls=context)
-
-
 def test_tls_with_a_client_certificate_works_whatever_the_environment_says(
     certificates: Certificates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
-        monkeypatch.setenv(name, str(certificates.stranger))
-    with tls_server(certificates) as server:
+        monkeypatch.setenv(name, certificates.rogue_ca)
+    with Server(tls=certificates.server_context(client_ca=certificates.ca)) as server:
         client = HttpClient(
             hosts=server.host,
             plaintext=False,
             timeout=5,
             allow=("loopback",),
-            ca_file=str(certificates.ca),
-            cert_file=str(certificates.client),
-            key_file=str(certificates.client_key),
+            ca_file=certificates.ca,
+            cert_file=certificates.client.cert,
+            key_file=certificates.client.key,
         )
         assert client.post("/", b"1", {}).status == 200
         assert client.post("/", b"2", {}).status == 200
 
 
-def test_a_server_of_an_unknown_authority_gets_nothing(certificates: Certificates, tmp_path: Path) -> None:
-    other = make_certificates(tmp_path)
-    with tls_server(certificates) as server:
-        client = HttpClient(
-            hosts=server.host, plaintext=False, timeout=5, allow=("loopback",), ca_file=str(other.ca)
-        )
+def test_a_server_of_an_unknown_authority_gets_nothing(certificates: Certificates) -> None:
+    with Server(tls=certificates.server_context(certificates.rogue_server)) as server:
+        client = HttpClient(hosts=server.host, plaintext=False, timeout=5, allow=("loopback",), ca_file=certificates.ca)
         with pytest.raises(SinkUnavailable, match="TLS"):
             client.post("/", b"secret", {})
         assert server.received == []

@@ -24,7 +24,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import RecordsRefused, SealedLine, Sink, SinkUnavailable
 from otel_audit.sinks.otlp import OTLPSink
-from tests.servers.certificates import Certificates, make_certificates
+from tests.certificates import Certificates
 from tests.sinks.grpc_server import GrpcReceiver, retry_info
 from tests.sinks.http_server import Reply, Server
 from tests.sinks.lines import sealed
@@ -166,9 +166,10 @@ def test_a_batch_that_is_too_large_is_refused(server: Server) -> None:
         sink_of(server).send(sealed(1))
 
 
-def test_a_400_of_an_otlp_receiver_refuses_the_batch(server: Server) -> None:
+@pytest.mark.parametrize("kind", ["application/x-protobuf", "application/octet-stream"])
+def test_a_400_of_an_otlp_receiver_refuses_the_batch(server: Server, kind: str) -> None:
     body = Status(message="bad record").SerializeToString()
-    server.script(Reply(status=400, body=body, headers=PROTOBUF))
+    server.script(Reply(status=400, body=body, headers={"Content-Type": kind}))
     with pytest.raises(RecordsRefused, match="400: bad record"):
         sink_of(server).send(sealed(1))
 
@@ -193,9 +194,7 @@ def test_a_receiver_that_hangs_is_left_at_the_deadline(server: Server) -> None:
 
 
 @pytest.mark.parametrize(("compression", "unpack"), [("gzip", gzip.decompress), ("deflate", zlib.decompress)])
-def test_compressed_requests_say_so(
-    server: Server, compression: Any, unpack: Callable[[bytes], bytes]
-) -> None:
+def test_compressed_requests_say_so(server: Server, compression: Any, unpack: Callable[[bytes], bytes]) -> None:
     batch = sealed(50)
     sink_of(server, compression=compression).send(batch)
     (received,) = server.received
@@ -297,9 +296,7 @@ def test_the_other_standard_variables_are_honoured(server: Server, monkeypatch: 
         ("OTEL_EXPORTER_OTLP_LOGS_CERTIFICATE", "/nowhere/ca.pem"),
     ],
 )
-def test_a_variable_that_cannot_be_used_is_named(
-    monkeypatch: pytest.MonkeyPatch, name: str, value: str
-) -> None:
+def test_a_variable_that_cannot_be_used_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "https://collector:4318")
     if name == "OTEL_EXPORTER_OTLP_ENDPOINT":
         monkeypatch.delenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT")
@@ -442,16 +439,11 @@ def test_a_hanging_grpc_server_is_left_at_the_deadline() -> None:
         sink.close()
 
 
-@pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    return make_certificates(tmp_path_factory.mktemp("certificates"))
-
-
 def test_grpc_over_mutual_tls(certificates: Certificates, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", str(certificates.ca))
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", str(certificates.client))
-    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", str(certificates.client_key))
-    with GrpcReceiver(tls=(certificates.ca, certificates.server, certificates.server_key)) as receiver:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", certificates.ca)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certificates.client.cert)
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", certificates.client.key)
+    with GrpcReceiver(tls=certificates) as receiver:
         sink = OTLPSink.from_url(f"otlp+grpcs://localhost:{receiver.port}?timeout=5")
         sink.send(sealed(3))
         sink.close()
@@ -459,8 +451,8 @@ def test_grpc_over_mutual_tls(certificates: Certificates, monkeypatch: pytest.Mo
             endpoint=f"https://localhost:{receiver.port}",
             protocol="grpc",
             timeout=2,
-            cert_file=str(certificates.stranger),
-            key_file=str(certificates.stranger_key),
+            cert_file=certificates.rogue_client.cert,
+            key_file=certificates.rogue_client.key,
         )
         with pytest.raises(SinkUnavailable):
             stranger.send(sealed(1))
@@ -469,14 +461,14 @@ def test_grpc_over_mutual_tls(certificates: Certificates, monkeypatch: pytest.Mo
 
 
 def test_a_grpc_certificate_for_another_name_is_refused(certificates: Certificates) -> None:
-    with GrpcReceiver(tls=(certificates.ca, certificates.server, certificates.server_key)) as receiver:
+    with GrpcReceiver(tls=certificates) as receiver:
         sink = OTLPSink(
             endpoint=f"https://localhost:{receiver.port}",
             protocol="grpc",
             timeout=2,
-            ca_file=str(certificates.ca),
-            cert_file=str(certificates.client),
-            key_file=str(certificates.client_key),
+            ca_file=certificates.ca,
+            cert_file=certificates.client.cert,
+            key_file=certificates.client.key,
             server_name="elsewhere.test",
         )
         with pytest.raises(SinkUnavailable):

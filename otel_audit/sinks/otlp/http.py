@@ -17,6 +17,8 @@ from .settings import Settings
 __all__ = ["HttpTransport"]
 
 _PROTOBUF: Final = "application/x-protobuf"
+_STATUS_TYPES: Final = frozenset({_PROTOBUF, "application/octet-stream"})
+"""Media types of a `google.rpc.Status`; the second is Loki's."""
 _HINTS: Final = {
     401: "check the headers that authenticate",
     403: "check the headers that authenticate",
@@ -56,9 +58,8 @@ class HttpTransport:
             return response
         said = excerpt(_status_message(answer), headers.values())
         reason = f"{words}{f': {said}' if said else ''}"
-        if answer.status == 413 or (
-            answer.status == 400 and (self._proved or answer.content_type == _PROTOBUF)
-        ):
+        knows_otlp = self._proved or answer.content_type in {*_STATUS_TYPES, "application/json"}
+        if answer.status == 413 or (answer.status == 400 and knows_otlp):
             raise RecordsRefused(reason)
         if hint := _HINTS.get(answer.status):
             reason = f"{reason} ({hint})"
@@ -95,9 +96,7 @@ def _read(answer: Answer, words: str) -> ExportLogsServiceResponse:
         if answer.content_type == "application/json":
             Parse(answer.body, response, ignore_unknown_fields=True)
         elif answer.body and answer.content_type != _PROTOBUF:
-            raise SinkUnavailable(
-                f"{words} with {answer.content_type or 'no type'}: this is no OTLP endpoint"
-            )
+            raise SinkUnavailable(f"{words} with {answer.content_type or 'no type'}: this is no OTLP endpoint")
         else:
             response.ParseFromString(answer.body)
     except (DecodeError, ParseError, UnicodeDecodeError, ValueError) as error:
@@ -107,7 +106,7 @@ def _read(answer: Answer, words: str) -> ExportLogsServiceResponse:
 
 def _status_message(answer: Answer) -> bytes | str:
     """Return what a failure says: the message of a `google.rpc.Status`, or the text of the body."""
-    if answer.content_type != _PROTOBUF:
+    if answer.content_type not in _STATUS_TYPES:
         return answer.body
     from google.protobuf.message import DecodeError
     from google.rpc.status_pb2 import Status  # type: ignore[import-untyped]

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from otel_audit import __version__
 from otel_audit.errors import ConfigurationError
@@ -114,8 +115,7 @@ class OTLPSink:
         if settings.protocol == "grpc":
             if key_password_file or minimum_tls_version != "1.2":
                 raise ConfigurationError(
-                    f"sink {name}: gRPC has no key_password_file and no minimum_tls_version; use HTTP for "
-                    "them"
+                    f"sink {name}: gRPC has no key_password_file and no minimum_tls_version; use HTTP for them"
                 )
             self._transport = _grpc(settings, HostPolicy(allow), server_name, read)
         else:
@@ -153,11 +153,9 @@ class OTLPSink:
         given: dict[str, Any] = {}
         if parts.authority:
             protocol, scheme = _SCHEMES[parts.scheme]
-            given = {"endpoint": f"{scheme}://{parts.authority}{parts.path}", "protocol": protocol}
+            given = {"endpoint": f"{scheme}://{parts.authority}{quote(parts.path)}", "protocol": protocol}
         elif parts.scheme != "otlp" or parts.path:
-            raise ConfigurationError(
-                f"sink {parts}: a host and port are needed, as in {parts.scheme}://collector:4318"
-            )
+            raise ConfigurationError(f"sink {parts}: a host and port are needed, as in {parts.scheme}://collector:4318")
         return cls(**given, **read_options(parts.options, cls.__init__, parts, given=[*given, "resource"]))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
@@ -178,9 +176,7 @@ class OTLPSink:
         if rejected:
             raise RecordsRefused(f"{self.name}: {rejected} of {len(batch)} records were rejected: {message}")
         if message:
-            notice(
-                f"sink {self.name}: the receiver took every record, and warns: {message}", subject=self.name
-            )
+            notice(f"sink {self.name}: the receiver took every record, and warns: {message}", subject=self.name)
 
     def settled(self) -> bool:
         """Return True: what was sent is accepted when `send` returns."""
