@@ -1,4 +1,4 @@
-"""Check what a wheel brings into somebody's environment: our package, our command, and nothing that takes over."""
+"""Check what a wheel installs: our package, our command, and nothing that takes over an application."""
 
 from __future__ import annotations
 
@@ -19,11 +19,8 @@ def problems(path: str) -> list[str]:
         for name in names:
             if name.endswith(".dist-info/entry_points.txt"):
                 entries.read_string(wheel.read(name).decode())
-    found = [
-        f"the wheel installs {place}"
-        for place in places
-        if place != "otel_audit" and ".dist-info" not in place
-    ]
+    ours = {place for place in places if place == "otel_audit" or place.endswith(".dist-info")}
+    found = [f"the wheel installs {place}" for place in places - ours]
     found += [f"the wheel registers {group}" for group in TAKES_OVER & set(entries.sections())]
     if "otel_audit/py.typed" not in names:
         found.append("the wheel lacks py.typed, so that type checkers ignore it")
@@ -33,4 +30,4 @@ def problems(path: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit("\n".join(problem for path in sys.argv[1:] for problem in problems(path)))
+    sys.exit("\n".join(problem for path in sys.argv[1:] for problem in problems(path)) or None)
