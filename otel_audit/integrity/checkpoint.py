@@ -65,9 +65,7 @@ class Checkpoint:
             raise NoteError("checkpoint-size", f"not a tree size: {size[:40]!r}")
         decoded = decode_base64(root)
         if len(decoded) != HASH_SIZE:
-            raise NoteError(
-                "checkpoint-root", f"a root hash takes {HASH_SIZE} bytes, this one {len(decoded)}"
-            )
+            raise NoteError("checkpoint-root", f"a root hash takes {HASH_SIZE} bytes, this one {len(decoded)}")
         return cls(origin, int(size), decoded, tuple(extensions))
 
 
@@ -84,9 +82,7 @@ def stream_of(origin: str) -> str | None:
 
 def speaks_for(name: str, origin: str) -> bool:
     """Tell whether a key of this name may sign checkpoints of this origin."""
-    return origin == name or (
-        origin.startswith(name + "/") and _STREAM.fullmatch(origin[len(name) + 1 :]) is not None
-    )
+    return origin == name or (origin.startswith(name + "/") and _STREAM.fullmatch(origin[len(name) + 1 :]) is not None)
 
 
 class HeadFile:
@@ -130,9 +126,7 @@ class HeadFile:
             OSError: the file could not be written; nothing must be published.
         """
         if extends is not None and not _may_follow(head, extends):
-            raise EquivocationError(
-                f"a head of {head.size} records cannot follow the signed one of {extends.size}"
-            )
+            raise EquivocationError(f"a head of {head.size} records cannot follow the signed one of {extends.size}")
         with self._locked():
             last = self.read()
             if last != extends:

@@ -82,9 +82,7 @@ class Checkpointer:
         self._wake = threading.Event()
         self._fold_lock = threading.Lock()
         self._frontier = Frontier()
-        self._ended: deque[tuple[int, int, bytes]] = (
-            deque()
-        )  # epoch, size and root of heads that need a final seal
+        self._ended: deque[tuple[int, int, bytes]] = deque()  # epoch, size and root of heads that need a final seal
         self._epoch, self._boundary = 0, math.inf
         if self._epochs is not None:
             stream = stream_of(origin)
@@ -209,9 +207,7 @@ class Checkpointer:
         """Write the checkpoint records that wait. None before the stream's first record."""
         while self._unsent and self._frontier.size:
             note, size = self._unsent[0]
-            if (
-                self._seen - size < WINDOW
-            ):  # a verifier cannot look back further; the next checkpoint covers it
+            if self._seen - size < WINDOW:  # a verifier cannot look back further; the next checkpoint covers it
                 self._emit(note, size)
                 self._own = 1
             self._unsent.popleft()

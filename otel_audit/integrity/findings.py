@@ -45,9 +45,7 @@ class Finding(NamedTuple):
 
 
 _KEEP: Final = "Keep the files and the checkpoint as they are: together they are the evidence."
-_POLICY: Final = (
-    "Ask whoever runs the log for its verifier key, over another channel, and put it in the policy."
-)
+_POLICY: Final = "Ask whoever runs the log for its verifier key, over another channel, and put it in the policy."
 _T, _I, _U = Severity.TAMPERED, Severity.INCOMPLETE, Severity.UNVERIFIABLE
 
 CODES: Final[dict[str, Code]] = {
@@ -57,48 +55,37 @@ CODES: Final[dict[str, Code]] = {
     "CHECKPOINT_EXTENSION": Code(
         _U, "A checkpoint carries lines that this verifier does not know.", "Use a newer verifier."
     ),
-    "BAD_SIGNATURE": Code(
-        _T, "A trusted key's signature does not fit its checkpoint: one of them was changed.", _KEEP
-    ),
+    "BAD_SIGNATURE": Code(_T, "A trusted key's signature does not fit its checkpoint: one of them was changed.", _KEEP),
     "UNKNOWN_SIGNER": Code(_U, "A checkpoint is signed, but by no key that the policy trusts.", _POLICY),
     "FOREIGN_CHECKPOINT": Code(_T, "A checkpoint of another log or stream stands in this stream.", _KEEP),
     # Checkpoints and the records they cover.
     "CHECKPOINT_ROOT": Code(
         _T, "The records are not the ones that were signed: they were changed and sealed anew.", _KEEP
     ),
-    "CHECKPOINT_SIZE": Code(
-        _T, "A checkpoint in the stream covers more records than stood before it.", _KEEP
-    ),
+    "CHECKPOINT_SIZE": Code(_T, "A checkpoint in the stream covers more records than stood before it.", _KEEP),
     "CHECKPOINT_ORDER": Code(_T, "Checkpoints go back: an older one follows a newer one.", _KEEP),
     "EQUIVOCATION": Code(
         _T,
         "Two signed checkpoints contradict each other: the signer has shown two versions of the log.",
         _KEEP,
     ),
-    "SIGNED_TRUNCATED": Code(
-        _T, "A signed checkpoint covers more records than are here: the end was removed.", _KEEP
-    ),
+    "SIGNED_TRUNCATED": Code(_T, "A signed checkpoint covers more records than are here: the end was removed.", _KEEP),
     "CHECKPOINT_LATE": Code(
         _U,
         "A checkpoint lies too many records behind its place for this verifier to look back.",
         "Give the checkpoint in a file of its own (`--checkpoint`).",
     ),
-    "TIME_IN_FUTURE": Code(
-        _T, "A signature states a time that has not come yet.", "Check this machine's clock first."
-    ),
+    "TIME_IN_FUTURE": Code(_T, "A signature states a time that has not come yet.", "Check this machine's clock first."),
     # What the policy demands.
     "NO_POLICY": Code(
         _I,
         "The stream has checkpoints, but no policy says whose signature counts: none was checked.",
         _POLICY,
     ),
-    "NOT_SIGNED": Code(
-        _U, "The policy demands a signature, and no trusted key has signed this stream.", _POLICY
-    ),
+    "NOT_SIGNED": Code(_U, "The policy demands a signature, and no trusted key has signed this stream.", _POLICY),
     "UNSIGNED_TAIL": Code(
         _I,
-        "The last records are not covered by a signature: they may be newer than it, or may have been "
-        "replaced.",
+        "The last records are not covered by a signature: they may be newer than it, or may have been replaced.",
         "If the process still runs, check again later; else compare the end with a copy held elsewhere.",
     ),
     "NOT_ANCHORED": Code(
@@ -126,9 +113,7 @@ CODES: Final[dict[str, Code]] = {
         _U, "A checkpoint is signed with a key that was revoked before it.", "Trust what is older only."
     ),
     "ROTATION_INVALID": Code(_T, "A record claims a change of keys that its old key did not sign.", _KEEP),
-    "CERTIFICATE": Code(
-        _U, "The signer's certificate does not lead to a trusted one, or was not valid then.", _POLICY
-    ),
+    "CERTIFICATE": Code(_U, "The signer's certificate does not lead to a trusted one, or was not valid then.", _POLICY),
     # Epochs.
     "EPOCH_ORDER": Code(_T, "An epoch is sealed after its final seal: an erased key was used again.", _KEEP),
     "EPOCH_MISSING": Code(
@@ -152,9 +137,7 @@ CODES: Final[dict[str, Code]] = {
         "This is not the log that was seen before: its beginning was replaced, or you are shown another one.",
         _KEEP,
     ),
-    "PIN_TRUNCATED": Code(
-        _T, "The log was longer when it was last seen: records were removed or rolled back.", _KEEP
-    ),
+    "PIN_TRUNCATED": Code(_T, "The log was longer when it was last seen: records were removed or rolled back.", _KEEP),
     "PIN_MISSING_LOG": Code(_T, "A log that was seen before is not here.", "Restore it from a copy."),
     "NOT_PINNED": Code(
         _I,

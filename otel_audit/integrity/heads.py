@@ -35,9 +35,7 @@ class TrustedHead:
     @property
     def time(self) -> int | None:
         """The latest time that a signature states, in POSIX seconds; None where none does."""
-        return max(
-            (each.time for each in (*self.signers, *self.cosigners) if each.time is not None), default=None
-        )
+        return max((each.time for each in (*self.signers, *self.cosigners) if each.time is not None), default=None)
 
 
 def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:
@@ -55,17 +53,11 @@ def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:
     ours = {(key.name, key.key_id) for key in logs}
     signers = tuple(each for each in found if (each.key.name, each.key.key_id) in ours)
     if not signers:
-        raise NoteError(
-            "note-no-known-signature", f"no log key of the policy signed for {checkpoint.origin[:200]!r}"
-        )
+        raise NoteError("note-no-known-signature", f"no log key of the policy signed for {checkpoint.origin[:200]!r}")
     cosigners = tuple(each for each in found if each not in signers)
     head = TrustedHead(checkpoint, signers, cosigners)
     if head.time is not None and head.time > now + policy.clock_skew:
-        raise NoteError(
-            "note-future", f"a signature states a time {head.time - now:.0f} s ahead of this clock"
-        )
+        raise NoteError("note-future", f"a signature states a time {head.time - now:.0f} s ahead of this clock")
     if checkpoint.extensions:
-        raise NoteError(
-            "checkpoint-extension", f"{len(checkpoint.extensions)} extension lines, which nobody audits"
-        )
+        raise NoteError("checkpoint-extension", f"{len(checkpoint.extensions)} extension lines, which nobody audits")
     return head

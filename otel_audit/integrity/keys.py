@@ -90,9 +90,7 @@ def load(path: str | os.PathLike[str], name: str | None = None, *, password: byt
     if name is None:
         expected = _read_vkey(f"{place}.vkey")
         name, material = split_vkey(expected)
-        signer = from_pem(
-            name, pem, source=place, password=password, cosign=material[0] == CosignatureKey.type_byte
-        )
+        signer = from_pem(name, pem, source=place, password=password, cosign=material[0] == CosignatureKey.type_byte)
     else:
         signer = from_pem(name, pem, source=place, password=password)
     if expected is not None and signer.vkey != expected:
@@ -106,8 +104,7 @@ def _read_vkey(path: str) -> str:
             return file.read(MAX_KEY_FILE).strip()
     except FileNotFoundError:
         raise ConfigurationError(
-            f"the key has no name: give one, or put its verifier key into {path} (`otel-audit keys show` "
-            "prints it)"
+            f"the key has no name: give one, or put its verifier key into {path} (`otel-audit keys show` prints it)"
         ) from None
 
 
@@ -158,9 +155,7 @@ def _signer(name: str, private: Any, *, cosign: bool = False, source: str = "the
         return kind.from_private(name, private)
     if type(private).__name__ == "MLDSA44PrivateKey":
         return MLDSA44Signer(name, private.public_key().public_bytes_raw(), private.sign)
-    raise ConfigurationError(
-        f"{source} is a {type(private).__name__}; Ed25519 and ML-DSA-44 keys can sign here"
-    )
+    raise ConfigurationError(f"{source} is a {type(private).__name__}; Ed25519 and ML-DSA-44 keys can sign here")
 
 
 def read_private_file(path: str) -> bytes:

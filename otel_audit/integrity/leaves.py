@@ -52,9 +52,7 @@ def read_leaves(journal: str | os.PathLike[str], stream: str, *, line_of: int | 
                 if seq == line_of:
                     wanted = line
             if len(line) > MAX_LINE:
-                raise FormatError(
-                    f"{name}: a line behind record {len(packed) // 32} is longer than {MAX_LINE} bytes"
-                )
+                raise FormatError(f"{name}: a line behind record {len(packed) // 32} is longer than {MAX_LINE} bytes")
     return Leaves(bytes(packed), wanted)
 
 

@@ -103,10 +103,7 @@ def _complete_root(level: bytes) -> bytes:
     """Return the root over a power of two of packed leaves, level by level."""
     while len(level) > HASH_SIZE:
         level = b"".join(
-            [
-                sha256(b"\x01" + level[place : place + 64]).digest()
-                for place in range(0, len(level), 2 * HASH_SIZE)
-            ]
+            [sha256(b"\x01" + level[place : place + 64]).digest() for place in range(0, len(level), 2 * HASH_SIZE)]
         )
     return level
 

@@ -177,9 +177,7 @@ def open_note(note: Note, keys: Sequence[VerifierKey]) -> list[Attestation]:
     ]
     if not attestations:
         signers = ", ".join(sorted({each.name for each in note.signatures}))
-        raise NoteError(
-            "note-no-known-signature", f"signed by no trusted key (signatures say: {signers[:200]})"
-        )
+        raise NoteError("note-no-known-signature", f"signed by no trusted key (signatures say: {signers[:200]})")
     return attestations
 
 
@@ -210,9 +208,9 @@ def check_name(name: str) -> str:
     """Return a key name that may stand in a signature line.
 
     Raises:
-        NoteError: it is empty, or holds a space, a plus or a control character.
+        NoteError: it is empty, is no UTF-8, or holds a space, a plus or a control character.
     """
-    if not name or "+" in name or any(char.isspace() or char < " " for char in name):
+    if not name or "+" in name or any(char.isspace() or char < " " or "\ud800" <= char <= "\udfff" for char in name):
         raise NoteError("key-name", f"not a key name (no spaces, no plus): {name[:80]!r}")
     return name
 

@@ -91,9 +91,7 @@ def _parse(raw: bytes, path: str) -> dict[str, Pin]:
         document = json.loads(raw)
         if document["format"] != _FORMAT:
             raise ValueError(f"format {document['format']!r}")
-        pins = {
-            origin: Pin(pin["size"], decode_base64(pin["root"])) for origin, pin in document["pins"].items()
-        }
+        pins = {origin: Pin(pin["size"], decode_base64(pin["root"])) for origin, pin in document["pins"].items()}
         for origin, pin in pins.items():
             if type(pin.size) is not int or not 0 <= pin.size <= MAX_SIZE or len(pin.root) != HASH_SIZE:
                 raise ValueError(f"the pin of {origin}")

@@ -223,9 +223,7 @@ class _Reader:
         needed = {"all": len(members), "any": 1}.get(threshold)
         if needed is None:
             if not _NUMBER.fullmatch(threshold) or int(threshold) > len(members):
-                self._fail(
-                    f"the threshold is all, any, or a number from 1 to {len(members)}, not {threshold!r}"
-                )
+                self._fail(f"the threshold is all, any, or a number from 1 to {len(members)}, not {threshold!r}")
             needed = int(threshold)
         self._policy.groups[name] = Group(name, needed, tuple(members))
 

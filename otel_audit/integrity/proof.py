@@ -69,9 +69,7 @@ class TlogProof:
         head, blank, checkpoint = text.partition("\n\n")
         lines = head.split("\n")
         if lines.pop(0) != HEADER or not blank:
-            raise ProofError(
-                f"not a proof: it must begin with {HEADER} and hold a checkpoint behind an empty line"
-            )
+            raise ProofError(f"not a proof: it must begin with {HEADER} and hold a checkpoint behind an empty line")
         extra = decode_base64(lines.pop(0)[6:]) if lines and lines[0].startswith("extra ") else None
         index = lines.pop(0) if lines else ""
         if not index.startswith("index ") or not _INDEX.fullmatch(index[6:]):

@@ -56,9 +56,7 @@ class Rotation:
         """
         note = parse_note(raw)
         lines = _lines(note, _ROTATION)
-        values = [
-            _value(line, word) for line, word in zip(lines, ("origin", "from", "to", "size"), strict=False)
-        ]
+        values = [_value(line, word) for line, word in zip(lines, ("origin", "from", "to", "size"), strict=False)]
         if len(lines) != 4 or not _SIZE.fullmatch(values[3]):
             raise NoteError("statement", "not a key rotation: lines are missing, too many, or out of order")
         origin, old, new, size = values

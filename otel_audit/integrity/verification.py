@@ -211,9 +211,7 @@ class StreamIntegrity:
 
     # What is known before the first record.
 
-    def _known_stops(
-        self, checkpoints: Iterable[str | bytes], anchors: Iterable[str | bytes]
-    ) -> Iterable[_Stop]:
+    def _known_stops(self, checkpoints: Iterable[str | bytes], anchors: Iterable[str | bytes]) -> Iterable[_Stop]:
         for source, notes in (("file", checkpoints), ("anchor", anchors)):
             for raw in notes:
                 stop = self._read_checkpoint(raw, source, None)
@@ -235,14 +233,10 @@ class StreamIntegrity:
         if stop is None:
             return
         if stop.size >= seq:
-            self._find(
-                "CHECKPOINT_SIZE", f"covers {stop.size} records", seq, f"at most {seq - 1}", str(stop.size)
-            )
+            self._find("CHECKPOINT_SIZE", f"covers {stop.size} records", seq, f"at most {seq - 1}", str(stop.size))
             return
         if stop.size < self._last_inband:
-            self._find(
-                "CHECKPOINT_ORDER", "sizes go down", seq, f"{self._last_inband} or more", str(stop.size)
-            )
+            self._find("CHECKPOINT_ORDER", "sizes go down", seq, f"{self._last_inband} or more", str(stop.size))
             return
         self._last_inband = stop.size
         if stop.head is not None:
@@ -306,9 +300,7 @@ class StreamIntegrity:
         signers = {each.key.vkey for each in head.signers}
         if self._signers and not signers & self._signers:
             allowed = {
-                each.new
-                for each in self._rotations
-                if each.old in self._signers and head.checkpoint.size >= each.size
+                each.new for each in self._rotations if each.old in self._signers and head.checkpoint.size >= each.size
             }
             if not signers & allowed:
                 names = ", ".join(sorted(_short(vkey) for vkey in signers))
@@ -340,11 +332,7 @@ class StreamIntegrity:
         if head is None:
             return
         self._signed = max(self._signed, stop.size)
-        if (
-            self._policy is not None
-            and self._policy.quorum != "none"
-            and self._policy.quorum_met(head.witnesses)
-        ):
+        if self._policy is not None and self._policy.quorum != "none" and self._policy.quorum_met(head.witnesses):
             self._witnessed = max(self._witnessed, stop.size)
         stated = head.time if head.time is not None else self._until
         if stated is not None:
@@ -409,9 +397,7 @@ class StreamIntegrity:
         last = self._now if self._until is None else self._until
         if self._size and policy.demands_signature(last):
             if not self._signed:
-                self._find(
-                    "NOT_SIGNED", f"none of {self._size} records is covered by a trusted signature", None
-                )
+                self._find("NOT_SIGNED", f"none of {self._size} records is covered by a trusted signature", None)
             elif self._signed < self._size:
                 count = self._size - self._signed
                 self._find("UNSIGNED_TAIL", f"the last {count} of {self._size} records", self._signed + 1)
@@ -431,11 +417,7 @@ class StreamIntegrity:
             self._find("NOT_PINNED", f"{self._origin} was never seen before", None)
 
     def _tier(self, *, chained: bool, keyed: bool) -> Tier:
-        if (
-            not self._size
-            or not chained
-            or any(each.severity == Severity.TAMPERED for each in self._findings)
-        ):
+        if not self._size or not chained or any(each.severity == Severity.TAMPERED for each in self._findings):
             return Tier.PLAIN
         if self._witnessed:
             return Tier.WITNESSED

@@ -142,5 +142,3 @@ def make_policy() -> Any:
 @pytest.fixture(scope="session")
 def check_records() -> Any:
     return check
-
-

@@ -150,9 +150,7 @@ def test_case_7_without_any_outside_state_a_demanded_anchor_is_missing(
 
 
 @pytest.mark.parametrize("size", [1, 11, 12, 33, 55])
-def test_cases_12_and_14_a_cut_below_a_known_head_is_found(
-    log: Any, policy: Any, make_stream: Any, size: int
-) -> None:
+def test_cases_12_and_14_a_cut_below_a_known_head_is_found(log: Any, policy: Any, make_stream: Any, size: int) -> None:
     cut = log.copy(size)
     assert "PIN_TRUNCATED" in codes(cut.check(policy, pins=pinned(log, policy)))
     assert "SIGNED_TRUNCATED" in codes(cut.check(policy, checkpoints=[log.last]))

@@ -1,0 +1,394 @@
+"""The checkpointer: what it signs and when, that it never contradicts itself, and that it is never in the way."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_audit.integrity.checkpoint import Checkpoint, EquivocationError, HeadFile
+from otel_audit.integrity.checkpointer import Checkpointer
+from otel_audit.integrity.epochs import EpochSigner, Schedule, certify
+from otel_audit.integrity.merkle import root_hash
+from otel_audit.integrity.note import parse_note
+from otel_audit.integrity.publishing import DirectoryAnchor
+from otel_audit.integrity.signatures import Signer
+
+STREAM = "01a3185c50007a278a5f3ae58b8e739b"
+ORIGIN = f"shop.example/audit/{STREAM}"
+BORN = int(STREAM[:12], 16) / 1000
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen within 5 seconds"
+        time.sleep(0.002)
+
+
+class Writer:
+    """Stands for the stream's writer: numbers records, hands them over, writes checkpoint records."""
+
+    def __init__(self, signers: list[Signer], **settings: Any) -> None:
+        self.hashes: list[str] = []
+        self.emitted: list[Checkpoint] = []
+        self.reports: list[str] = []
+        self._lock = threading.Lock()
+        settings.setdefault("interval", 3600.0)
+        self.checkpointer = Checkpointer(signers, ORIGIN, emit=self._emit, report=self.reports.append, **settings)
+
+    def log(self, count: int = 1) -> None:
+        for _ in range(count):
+            with self._lock:
+                self.hashes.append(sha256(b"%d" % len(self.hashes)).hexdigest())
+                self.checkpointer.observe(len(self.hashes), self.hashes[-1])
+
+    def _emit(self, note: str, size: int) -> None:
+        self.emitted.append(Checkpoint.parse(parse_note(note).text))
+        assert self.emitted[-1].size == size
+        self.log()
+
+    def root(self, size: int) -> bytes:
+        return root_hash(bytes.fromhex("".join(self.hashes[:size])))
+
+
+@pytest.fixture
+def make_writer(signer: Signer) -> Any:
+    writers: list[Writer] = []
+
+    def make(signers: list[Signer] | None = None, **settings: Any) -> Writer:
+        writers.append(Writer(signers or [signer], **settings))
+        return writers[-1]
+
+    yield make
+    for writer in writers:
+        writer.checkpointer.close(0.1)
+
+
+def test_a_flush_signs_what_was_written(make_writer: Any) -> None:
+    writer = make_writer()
+    writer.log(5)
+    writer.checkpointer.flush()
+    assert writer.emitted == [Checkpoint(ORIGIN, 5, writer.root(5))]
+
+
+def test_nothing_new_means_no_checkpoint(make_writer: Any) -> None:
+    """Its own checkpoint record is not news: an idle stream stays idle."""
+    writer = make_writer()
+    writer.checkpointer.flush()
+    assert writer.emitted == []
+    writer.log(5)
+    for _ in range(5):
+        writer.checkpointer.flush()
+    assert len(writer.emitted) == 1
+    writer.log()
+    writer.checkpointer.flush()
+    assert [each.size for each in writer.emitted] == [5, 7]
+
+
+def test_many_records_are_signed_before_the_interval_is_over(make_writer: Any) -> None:
+    writer = make_writer(every=100)
+    writer.log(100)
+    eventually(lambda: len(writer.emitted) == 1)
+    assert writer.emitted[0].root == writer.root(writer.emitted[0].size)
+
+
+def test_few_records_are_signed_when_the_interval_is_over(make_writer: Any) -> None:
+    writer = make_writer(interval=0.02)
+    writer.log(3)
+    eventually(lambda: bool(writer.emitted))
+
+
+def test_every_head_extends_the_one_before_under_load(make_writer: Any) -> None:
+    writer = make_writer(every=50, interval=0.01)
+    threads = [threading.Thread(target=writer.log, args=(2000,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    writer.checkpointer.flush()
+    sizes = [each.size for each in writer.emitted]
+    assert sizes == sorted(set(sizes))
+    assert all(each.root == writer.root(each.size) for each in writer.emitted)
+
+
+def test_a_writer_far_ahead_folds_the_tree_itself(make_writer: Any, signer: Signer) -> None:
+    class Stuck:
+        name, vkey = signer.name, signer.vkey
+        entered, released = threading.Event(), threading.Event()
+
+        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
+            self.entered.set()
+            self.released.wait(10)
+            return signer.sign(text, time=time, final=final)
+
+    writer = make_writer([Stuck()], every=10)
+    writer.log(10)
+    assert Stuck.entered.wait(5)
+    writer.log(200_000)
+    assert len(writer.checkpointer._queue) <= 2 * 65_536
+    Stuck.released.set()
+    writer.checkpointer.flush()
+    assert writer.emitted[-1].root == writer.root(writer.emitted[-1].size)
+
+
+def test_the_last_head_covers_the_closing_record_and_is_not_written_behind_it(make_writer: Any, tmp_path: Path) -> None:
+    state = tmp_path / f"{STREAM}.checkpoint"
+    writer = make_writer(state_file=state)
+    writer.log(5)
+    writer.checkpointer.flush()
+    writer.log()
+    writer.checkpointer.close()
+    assert len(writer.emitted) == 1
+    last = HeadFile(state).read()
+    assert last is not None
+    assert (last.size, last.root) == (7, writer.root(7))
+
+
+def test_the_state_is_on_disk_before_anyone_sees_the_checkpoint(make_writer: Any, tmp_path: Path) -> None:
+    state = HeadFile(tmp_path / "state")
+    writer = make_writer(state_file=state.path)
+    seen: list[Checkpoint | None] = []
+    emit = writer._emit
+    writer.checkpointer._emit = lambda note, size: (seen.append(state.read()), emit(note, size))
+    writer.log(3)
+    writer.checkpointer.flush()
+    assert seen == writer.emitted
+
+
+def test_two_signers_on_one_stream_do_not_both_sign(make_writer: Any, tmp_path: Path) -> None:
+    one, two = (make_writer(state_file=tmp_path / "state") for _ in range(2))
+    one.log(3)
+    one.checkpointer.flush()
+    two.log(2)
+    two.checkpointer.flush()
+    assert two.emitted == []
+    assert "two signers on one stream" in two.reports[0]
+    assert len(one.emitted) == 1
+
+
+def test_a_damaged_state_file_stops_the_signing(make_writer: Any, tmp_path: Path) -> None:
+    (tmp_path / "state").write_text("x")
+    writer = make_writer(state_file=tmp_path / "state")
+    writer.log(3)
+    writer.checkpointer.flush()
+    assert writer.emitted == []
+    assert "nothing more is signed" in writer.reports[0]
+
+
+def test_a_head_file_goes_forward_only(tmp_path: Path) -> None:
+    file, root = HeadFile(tmp_path / "head"), b"\x01" * 32
+    signed: list[int] = []
+
+    def sign(head: Checkpoint) -> Callable[[], str]:
+        return lambda: (signed.append(head.size), head.encode() + "\n— n AAAAAAA=\n")[1]
+
+    ten, twenty = Checkpoint(ORIGIN, 10, root), Checkpoint(ORIGIN, 20, root)
+    file.advance(ten, None, sign(ten))
+    for head, extends in [
+        (twenty, None),
+        (Checkpoint(ORIGIN, 9, root), ten),
+        (Checkpoint(ORIGIN, 10, bytes(32)), ten),
+        (Checkpoint("other", 20, root), ten),
+        (Checkpoint(ORIGIN, 30, root), twenty),
+    ]:
+        with pytest.raises(EquivocationError):
+            file.advance(head, extends, sign(head))
+    file.advance(twenty, ten, sign(twenty))
+    assert signed == [10, 20]
+
+
+def test_what_a_signer_raises_is_reported_once_and_retried(make_writer: Any, signer: Signer) -> None:
+    class Flaky:
+        name, vkey = signer.name, signer.vkey
+        fails = True
+
+        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
+            if self.fails:
+                raise RuntimeError("token=abcdef was refused")
+            return signer.sign(text, time=time, final=final)
+
+    flaky = Flaky()
+    writer = make_writer([flaky])
+    writer.log(3)
+    for _ in range(3):
+        writer.checkpointer.flush()
+    flaky.fails = False
+    writer.checkpointer.flush()
+    assert [each.size for each in writer.emitted] == [3]
+    assert len(writer.reports) == 2
+    assert "abcdef" not in "".join(writer.reports)
+
+
+def test_an_anchor_that_is_down_holds_nothing_up_and_gets_the_newest(make_writer: Any) -> None:
+    class Anchor:
+        name = "far away"
+        down = True
+        notes: list[int] = []
+
+        def publish(self, note: str) -> None:
+            if self.down:
+                raise OSError("down")
+            self.notes.append(Checkpoint.parse(parse_note(note).text).size)
+
+    anchor = Anchor()
+    writer = make_writer(anchors=[anchor])
+    for _ in range(5):
+        writer.log(10)
+        writer.checkpointer.flush()
+    assert len(writer.emitted) == 5
+    eventually(lambda: bool(writer.reports))
+    anchor.down = False
+    writer.checkpointer.close(5)
+    assert anchor.notes[-1] == len(writer.hashes)
+    assert len(anchor.notes) <= 2
+    assert writer.reports == ["far away does not take checkpoints: OSError", "far away takes checkpoints again"]
+
+
+def test_closing_gives_up_on_a_dead_anchor_in_time(make_writer: Any) -> None:
+    class Dead:
+        name = "dead"
+
+        def publish(self, note: str) -> None:
+            raise OSError
+
+    writer = make_writer(anchors=[Dead()])
+    writer.log()
+    begin = time.monotonic()
+    writer.checkpointer.close(0.3)
+    assert time.monotonic() - begin < 3
+
+
+def test_a_directory_elsewhere_has_the_newest_checkpoint(make_writer: Any, tmp_path: Path) -> None:
+    writer = make_writer(anchors=[DirectoryAnchor(tmp_path)])
+    writer.log(4)
+    writer.checkpointer.close()
+    note = (tmp_path / f"{STREAM}.checkpoint").read_text()
+    assert Checkpoint.parse(parse_note(note).text).size == 4
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_signs_nothing_of_its_parents_stream(make_writer: Any, tmp_path: Path) -> None:
+    writer = make_writer(state_file=tmp_path / "state", anchors=[DirectoryAnchor(tmp_path)])
+    writer.log(3)
+    writer.checkpointer.flush()
+    with writer.checkpointer._fold_lock:  # as another thread may hold it at the moment of the fork
+        pid = os.fork()
+        if pid == 0:
+            writer.checkpointer.observe(4, "00" * 32)
+            writer.checkpointer.flush()
+            writer.checkpointer.close()
+            os._exit(len(writer.emitted) + len(writer.checkpointer._queue) - 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    writer.log(3)
+    writer.checkpointer.flush()
+    assert [each.size for each in writer.emitted] == [3, 7]
+
+
+# Epochs.
+
+SCHEDULE = Schedule(int(BORN) - 30, 60, 20)
+SEED = bytes(range(32))
+KEY, PUBLICS = certify("shop.example/audit", SCHEDULE, SEED)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = BORN
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def epoch_signer() -> EpochSigner:
+    return EpochSigner(KEY, PUBLICS, 0, bytearray(SEED))
+
+
+def seals(writer: Writer, notes: list[str]) -> list[tuple[int, bool, int]]:
+    found = []
+    for note in notes:
+        parsed = parse_note(note)
+        seal = KEY.verify(parsed.text, parsed.signatures[0].payload)
+        found.append((seal.epoch, seal.final, Checkpoint.parse(parsed.text).size))
+    return found
+
+
+def test_each_epoch_gets_its_final_seal_at_the_border_by_time_of_writing(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock)
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+    writer.log(3)
+    writer.checkpointer.flush()
+    writer.log(2)
+    clock.now += 60
+    writer.log(4)
+    writer.checkpointer.flush()
+    assert seals(writer, notes) == [(0, False, 3), (0, True, 6), (1, False, 10)]
+    assert epoch_signer.epoch == 1
+    clock.now += 180
+    writer.checkpointer.flush()
+    assert [each[:2] for each in seals(writer, notes)[3:6]] == [(1, True), (2, True), (3, True)]
+
+
+def test_an_unborn_stream_keeps_no_old_key(make_writer: Any, clock: Clock, epoch_signer: EpochSigner) -> None:
+    """Seals over nothing are made in their time, and written when the stream begins."""
+    writer = make_writer([epoch_signer], clock=clock)
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+    clock.now += 120
+    writer.checkpointer.flush()
+    assert epoch_signer.epoch == 2
+    assert notes == []
+    writer.log(2)
+    writer.checkpointer.flush()
+    assert seals(writer, notes) == [(0, True, 0), (1, True, 0), (2, False, 2)]
+
+
+def test_closing_makes_the_final_seal(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner, tmp_path: Path
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "state")
+    writer.log(2)
+    writer.checkpointer.close()
+    assert seals(writer, [(tmp_path / "state").read_text()]) == [(0, True, 2)]
+
+
+def test_a_clock_that_is_set_back_brings_no_old_epoch_back(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock)
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+    writer.log()
+    clock.now += 60
+    writer.checkpointer.flush()
+    clock.now -= 3600
+    writer.log()
+    writer.checkpointer.flush()
+    assert [each[:2] for each in seals(writer, notes)] == [(0, True), (1, False)]
+    assert writer.reports == []
+
+
+def test_observing_a_record_costs_the_writer_next_to_nothing(make_writer: Any) -> None:
+    writer = make_writer()
+    observe, digest = writer.checkpointer.observe, "00" * 32
+    begin = time.perf_counter()
+    for seq in range(1, 50_001):
+        observe(seq, digest)
+    spent = (time.perf_counter() - begin) / 50_000
+    assert spent < 5e-6, f"{spent * 1e9:.0f} ns on Python {sys.version_info[:2]}"
