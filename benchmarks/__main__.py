@@ -58,9 +58,7 @@ def main() -> None:
                 case "import":
                     results[section] = importing.run(harness, scale.rounds)
     machine = _machine()
-    options.json.write_text(
-        json.dumps({"machine": machine, "missing": missing, "samples": results}, indent=1)
-    )
+    options.json.write_text(json.dumps({"machine": machine, "missing": missing, "samples": results}, indent=1))
     print(table(("machine", ""), machine.items()))
     for family, reason in missing.items():
         print(f"\nMissing: {family}: {reason}. Install with `pip install --group bench`.")
@@ -76,16 +74,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--rounds", type=int, help=f"rounds of each measurement ({_FULL.rounds}, quick {_QUICK.rounds})"
     )
-    parser.add_argument(
-        "--grow-to", type=int, metavar="N", help=f"records of the longest log ({_FULL.lengths[-1]})"
-    )
-    parser.add_argument(
-        "--large-mb", type=int, metavar="MB", help=f"journal to measure memory with ({_FULL.large_mb})"
-    )
+    parser.add_argument("--grow-to", type=int, metavar="N", help=f"records of the longest log ({_FULL.lengths[-1]})")
+    parser.add_argument("--large-mb", type=int, metavar="MB", help=f"journal to measure memory with ({_FULL.large_mb})")
     parser.add_argument("--scratch", type=Path, help="directory on the disk to measure (the temporary one)")
-    parser.add_argument(
-        "--json", type=Path, default=Path("benchmarks.json"), help="file for the samples (%(default)s)"
-    )
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), help="file for the samples (%(default)s)")
     return parser.parse_args()
 
 
@@ -112,9 +104,7 @@ def _tables(results: dict[str, list[Sample]]) -> list[tuple[str, str]]:
         "verify": ("Verifying", verifying.as_table),
         "import": ("Importing", importing.as_table),
     }
-    return tables + [
-        (title, render(results[name])) for name, (title, render) in rest.items() if name in results
-    ]
+    return tables + [(title, render(results[name])) for name, (title, render) in rest.items() if name in results]
 
 
 def _machine() -> dict[str, str]:

@@ -138,9 +138,7 @@ def _count_lines(directory: Path) -> int:
 
 def as_table(samples: list[Sample], threads: int) -> str:
     """Return the medians and the ratios as Markdown, cheapest call first."""
-    ours_and_theirs = dict.fromkeys(
-        sample["task"] for sample in samples if sample["task"].endswith(f"[{threads}]")
-    )
+    ours_and_theirs = dict.fromkeys(sample["task"] for sample in samples if sample["task"].endswith(f"[{threads}]"))
     references = [task_name(case, threads) for case in (FLOOR, NOTHING, JSON_FORMATTER)]
     rows: list[Row] = []
     for task in ours_and_theirs:

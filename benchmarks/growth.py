@@ -65,9 +65,7 @@ def run_reopen(harness: Harness, rounds: int, lengths: Sequence[int]) -> list[Sa
     tasks = []
     for length in lengths:
         journal = make_journal(harness, f"reopen-{length}", length)
-        tasks.append(
-            Task(_name(length), "benchmarks.growth:reopen", {"journal": str(journal), "length": length})
-        )
+        tasks.append(Task(_name(length), "benchmarks.growth:reopen", {"journal": str(journal), "length": length}))
     return harness.rounds(tasks, rounds)
 
 
@@ -110,7 +108,5 @@ def append_table(samples: list[Sample]) -> str:
 def reopen_table(samples: list[Sample]) -> str:
     """Return the time to open a journal by its length, as Markdown."""
     tasks = tasks_by_length(samples)
-    rows = [
-        (task, median(samples, task, "open_ms"), ratio(samples, task, tasks[0], "open_ms")) for task in tasks
-    ]
+    rows = [(task, median(samples, task, "open_ms"), ratio(samples, task, tasks[0], "open_ms")) for task in tasks]
     return table(("journal holds", "open and first record ms", "× shortest"), rows)

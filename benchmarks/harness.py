@@ -107,14 +107,8 @@ def medians(samples: Sequence[Sample], task: str, keys: Sequence[str]) -> list[f
 def ratio(samples: Sequence[Sample], task: str, other: str, key: str) -> float | None:
     """Return the median over the rounds of `task`'s figure by `other`'s figure of the same round."""
     by_round = {
-        name: {
-            sample["round"]: sample[key] for sample in samples if sample["task"] == name and sample.get(key)
-        }
+        name: {sample["round"]: sample[key] for sample in samples if sample["task"] == name and sample.get(key)}
         for name in (task, other)
     }
     both = by_round[task].keys() & by_round[other].keys()
-    return (
-        statistics.median(by_round[task][number] / by_round[other][number] for number in both)
-        if both
-        else None
-    )
+    return statistics.median(by_round[task][number] / by_round[other][number] for number in both) if both else None

@@ -34,9 +34,7 @@ print('{"import_ms": %f, "modules": %d, "opentelemetry": %d}' % (took / 1e6, bro
 
 def run(harness: Harness, rounds: int) -> list[Sample]:
     """Import each module, alone in its interpreter."""
-    return harness.rounds(
-        [Task(name, "benchmarks.importing:measure", {"module": name}) for name in MODULES], rounds
-    )
+    return harness.rounds([Task(name, "benchmarks.importing:measure", {"module": name}) for name in MODULES], rounds)
 
 
 def measure(_: Path, module: str) -> Sample:
@@ -48,7 +46,5 @@ def measure(_: Path, module: str) -> Sample:
 
 def as_table(samples: list[Sample]) -> str:
     """Return the medians as Markdown."""
-    rows = [
-        (module, *medians(samples, module, ("import_ms", "modules", "opentelemetry"))) for module in MODULES
-    ]
+    rows = [(module, *medians(samples, module, ("import_ms", "modules", "opentelemetry"))) for module in MODULES]
     return table(("import", "ms", "modules", "of OpenTelemetry"), rows)

@@ -47,9 +47,7 @@ def open_short(journal: Path, durability: Durability = "process") -> Log:
     trail = otel_audit.configure(journal=journal, sinks=[], durability=durability)
 
     def write(event: Event) -> None:
-        otel_audit.record(
-            event["action"], actor=event["user"], target=event["resource"], outcome=event["outcome"]
-        )
+        otel_audit.record(event["action"], actor=event["user"], target=event["resource"], outcome=event["outcome"])
 
     return Log(write, trail.flush, trail.close)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import NamedTuple
 
 from benchmarks import ours
@@ -53,34 +54,21 @@ def compare(results: Mapping[str, list[Sample]]) -> list[Target]:
 
 
 def _calls(samples: list[Sample]) -> list[Target]:
-    def figure(case: str, threads: int, other: str, others: int, key: str) -> float | None:
-        return ratio(samples, task_name(case, threads), task_name(other, others), key)
-
+    one, four = partial(task_name, threads=1), partial(task_name, threads=4)
+    pairs = (
+        ("handler, process / JsonFormatter", True, 0.9, one(_PROCESS), one(JSON_FORMATTER), "call_us"),
+        ("the same in processor time", True, 0.9, one(_PROCESS), one(JSON_FORMATTER), "cpu_us"),
+        ("handler, process / handler that does nothing", True, 2.2, one(_PROCESS), one(NOTHING), "call_us"),
+        ("the same in processor time", True, 2.2, one(_PROCESS), one(NOTHING), "cpu_us"),
+        ("relaxed, rate of 4 threads / of 1", False, 0.9, four(_RELAXED), one(_RELAXED), "calls_s"),
+        ("relaxed, p99 of 4 threads / of 1", True, 10, four(_RELAXED), one(_RELAXED), "p99_us"),
+        ("4 threads, rate, process / JsonFormatter", False, 1, four(_PROCESS), four(JSON_FORMATTER), "calls_s"),
+        ("4 threads, p99, process / JsonFormatter", True, 1, four(_PROCESS), four(JSON_FORMATTER), "p99_us"),
+        ("otel_audit.record / floor, rate", False, 0.5, one(ours.RECORD), one(FLOOR), "calls_s"),
+    )
     return [
-        Target(
-            "handler, process / JsonFormatter", True, 0.9, figure(_PROCESS, 1, JSON_FORMATTER, 1, "call_us")
-        ),
-        Target(
-            "handler, process / handler that does nothing",
-            True,
-            2.2,
-            figure(_PROCESS, 1, NOTHING, 1, "call_us"),
-        ),
-        Target("relaxed, rate of 4 threads / of 1", False, 0.9, figure(_RELAXED, 4, _RELAXED, 1, "calls_s")),
-        Target("relaxed, p99 of 4 threads / of 1", True, 10, figure(_RELAXED, 4, _RELAXED, 1, "p99_us")),
-        Target(
-            "process / JsonFormatter, rate of 4 threads",
-            False,
-            1,
-            figure(_PROCESS, 4, JSON_FORMATTER, 4, "calls_s"),
-        ),
-        Target(
-            "process / JsonFormatter, p99 of 4 threads",
-            True,
-            1,
-            figure(_PROCESS, 4, JSON_FORMATTER, 4, "p99_us"),
-        ),
-        Target("otel_audit.record / floor, rate", False, 0.5, figure(ours.RECORD, 1, FLOOR, 1, "calls_s")),
+        Target(what, at_most, bound, ratio(samples, task, other, key))
+        for what, at_most, bound, task, other, key in pairs
     ]
 
 
