@@ -128,7 +128,7 @@ class AuditHandler(logging.Handler):
         self._heard_by: AuditTrail | None = None
         self._silence: SilenceWatch
 
-    def handle(self, record: logging.LogRecord) -> bool:  # type: ignore[override]
+    def handle(self, record: logging.LogRecord) -> bool:
         """Record it, unless a filter or `select` leaves it out. Takes no lock."""
         if self.filters:
             passed = self.filter(record)

@@ -211,7 +211,7 @@ class Stream:
         Raises:
             RecordLost: as for `append`; never under `relaxed` while another thread writes.
         """
-        if self._plain and not self._waiting and self._lock.acquire(False):  # noqa: FBT003 - keywords cost time
+        if self._plain and not self._waiting and self._lock.acquire(False):
             waiting = self._write_through(head)
         else:
             waiting = _Waiting(head)
@@ -405,20 +405,14 @@ class Stream:
             try:
                 self.store.repair()
             except OSError as error:
-                self._warn(
-                    f"the audit journal cannot be made durable: {error.strerror or error}; it will be retried"
-                )
+                self._warn(f"the audit journal cannot be made durable: {error.strerror or error}; it will be retried")
                 if self._policy.on_failure != "warn" and self._syncs:
-                    raise RecordLost(
-                        f"the record is written but not durable: {error.strerror or error}"
-                    ) from error
+                    raise RecordLost(f"the record is written but not durable: {error.strerror or error}") from error
                 return
             finally:
                 self._holder = 0
         reason = failure.strerror or str(failure)
-        self.append(
-            self._control(Control.DEGRADED, {"cause": "sync failed", "reason": reason}, action="DEGRADE")
-        )
+        self.append(self._control(Control.DEGRADED, {"cause": "sync failed", "reason": reason}, action="DEGRADE"))
 
     def fill_gap(self) -> None:
         """Try to write what is owed: records left behind, and the gap record of a loss that is over."""
@@ -440,8 +434,11 @@ class Stream:
             finally:
                 self._holder = 0
 
-    def close(self) -> None:
-        """Write what waits, say how many records there are, make it durable. The next record opens a new stream."""
+    def close(self) -> tuple[str, int]:
+        """Write what waits, say how many records there are, make it durable; return the stream and its last number.
+
+        The next record opens a new stream.
+        """
         with self._lock:
             self._holder = threading.get_ident()
             try:
@@ -450,6 +447,7 @@ class Stream:
                     data = {"records": self._chain.seq + 1, "lost": self.lost}
                     self._write([_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))])
                     self.store.end()
+                return self._chain.stream, self._chain.seq
             finally:
                 self._holder = 0
                 self._chain = Chain(new_stream_id())
@@ -517,6 +515,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
-    )
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -13,12 +13,13 @@ import socket
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from . import __version__
 from .door import Door
+from .errors import DeliveryTimeout
 from .journal.writer import JournalWriter
 from .notices import notice
 from .record import FORMAT, Control
@@ -59,20 +60,27 @@ class Health:
 class Watch(Protocol):
     """Something that the keeper asks, each tick, what is wrong: a key for each trouble -> cause and details."""
 
-    def __call__(self) -> Mapping[str, Mapping[str, Any]]: ...
+    def __call__(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what is wrong now."""
 
 
 class Companion(Protocol):
-    """What runs beside the stream as long as the trail lives: shippers, the checkpointer."""
+    """What runs beside the stream as long as the trail lives: a shipper, the checkpointer."""
+
+    required: bool
+    """Whether `durability="ack"` waits for it."""
 
     def start(self) -> None:
         """Begin work in this process; called again in a forked child, once it writes records."""
 
+    def notify(self) -> None:
+        """There may be something to do. Must cost next to nothing."""
+
+    def wait_for(self, stream: str, seq: int, deadline: float, *, fast_fail: bool = False) -> bool:
+        """Wait until it has dealt with this record; False if that was not by the monotonic time `deadline`."""
+
     def forget(self) -> None:
         """In a forked child: drop everything that belongs to the parent."""
-
-    def flush(self, deadline: float) -> bool:
-        """Finish what there is to do before the monotonic time `deadline`; False if time ran out."""
 
     def close(self) -> None:
         """Stop."""
@@ -94,14 +102,19 @@ class AuditTrail:
         intervals: Intervals | None = None,
         service: Mapping[str, Any] | None = None,
         config_digest: str = "",
-        companions: Sequence[Companion] = (),
+        ack_timeout: float = 10.0,
+        fast_fail: bool = False,
     ) -> None:
         self.door = door or Door()
         self.durability: Durability = durability
         self.intervals = intervals or Intervals()
         self._service = dict(service or {})
         self._config_digest = config_digest
-        self._companions = tuple(companions)
+        self._companions: tuple[Companion, ...] = ()
+        self._on_failure = (policy or FailurePolicy()).on_failure
+        self._acks = durability == "ack"
+        self._ack_timeout = ack_timeout
+        self._fast_fail = fast_fail
         self._watches: tuple[Watch, ...] = ()
         self._degraded: dict[str, Mapping[str, Any]] = {}
         self._keeper: threading.Thread | None = None
@@ -155,6 +168,9 @@ class AuditTrail:
         Raises:
             RecordLost: it could not be kept, and the failure policy says to raise.
         """
+        if self._acks:
+            self._append(head)
+            return
         self.stream.put(head)
         if self._rests:
             self._rouse()
@@ -163,7 +179,24 @@ class AuditTrail:
         receipt = self.stream.append(head)
         if self._rests:
             self._rouse()
+        if self._acks and receipt.seq is not None and threading.current_thread() is not self._keeper:
+            self._await_delivery(receipt.stream, receipt.seq)
         return receipt
+
+    def _await_delivery(self, stream: str, seq: int) -> None:
+        deadline = time.monotonic() + self._ack_timeout
+        late = [
+            companion
+            for companion in self._companions
+            if companion.required and not companion.wait_for(stream, seq, deadline, fast_fail=self._fast_fail)
+        ]
+        if not late:
+            return
+        message = f"{', '.join(map(str, late))} did not confirm record {stream}-{seq} within {self._ack_timeout:g} s"
+        if self._on_failure == "warn":
+            notice(f"{message}; it is in the journal and will be sent", subject="ack")
+            return
+        raise DeliveryTimeout(f"{message}. The record is in the journal and will be sent when the sink is back.")
 
     def _rouse(self) -> None:
         """Tell the keeper that there is something to make durable; start it if it is not there."""
@@ -171,6 +204,13 @@ class AuditTrail:
             self._start()
         self._rests = False
         self._dirty.set()
+
+    def accompany(self, companion: Companion) -> None:
+        """Have something run beside the stream. To be called before the first record."""
+        self._companions = (*self._companions, companion)
+        troubles: Watch | None = getattr(companion, "troubles", None)
+        if troubles is not None:
+            self.watch(troubles)
 
     def watch(self, watch: Watch) -> None:
         """Have the keeper ask each second whether something is wrong; what is becomes a record, once."""
@@ -197,7 +237,12 @@ class AuditTrail:
         deadline = time.monotonic() + timeout
         self.stream.fill_gap()
         self.stream.sync()
-        return all([companion.flush(deadline) for companion in self._companions])
+        return self._confirmed(self.stream.id, self.stream.records, deadline)
+
+    def _confirmed(self, stream: str, seq: int, deadline: float) -> bool:
+        if seq == 0:
+            return True
+        return all([companion.wait_for(stream, seq, deadline) for companion in self._companions])  # noqa: C419
 
     def close(self, timeout: float = 10.0) -> bool:
         """Close the stream, flush the sinks, stop the threads; False if a sink did not confirm in time.
@@ -209,8 +254,8 @@ class AuditTrail:
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(timeout)
         deadline = time.monotonic() + timeout
-        self.stream.close()
-        flushed = all([companion.flush(deadline) for companion in self._companions])
+        stream, seq = self.stream.close()
+        flushed = self._confirmed(stream, seq, deadline)
         for companion in self._companions:
             companion.close()
         self._stop.clear()
@@ -235,9 +280,7 @@ class AuditTrail:
                 atexit.register(_close_at_exit, weakref.ref(self))
             try:
                 keeper.start()
-            except (
-                RuntimeError
-            ):  # the interpreter is going down: no new threads; the record itself is written
+            except RuntimeError:  # the interpreter is going down: no new threads; the record itself is written
                 self._keeper = None
                 return
             for companion in self._companions:
@@ -253,6 +296,8 @@ class AuditTrail:
                 self._dirty.clear()
                 self._rests = True
                 self._guard(self.stream.sync)
+                for companion in self._companions:
+                    companion.notify()
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + _TICK

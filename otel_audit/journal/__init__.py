@@ -1,0 +1,1 @@
+"""The journal: a directory of stream files that is write-ahead log, local audit file and every sink's queue in one."""

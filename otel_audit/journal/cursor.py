@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+import time
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from .files import lock, sync_directory
 from .reader import Position
 
-__all__ = ["Cursor", "list_cursors", "read_position"]
+__all__ = ["Cursor", "list_cursors", "read_position", "read_state", "write_state"]
 
 CURSORS: Final = "cursors"
+STATE: Final = "state"
 
 
 class Cursor:
@@ -52,15 +55,7 @@ class Cursor:
             "seq": position.seq,
             "finished": finished,
         }
-        temporary = self._path.with_suffix(".new")
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        try:
-            os.write(descriptor, json.dumps(kept).encode())
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, self._path)
-        sync_directory(self._directory)
+        _replace(self._path, kept)
         self.position, self.finished = position, finished
 
     def close(self) -> None:
@@ -75,12 +70,41 @@ def read_position(journal: Path, sink: str, stream: str) -> tuple[Position, bool
     return _read(journal / CURSORS / sink / stream)
 
 
+def write_state(journal: Path, sink: str, state: Mapping[str, Any]) -> None:
+    """Leave word of how a sink is doing, for `otel-audit status`."""
+    directory = journal / CURSORS / sink
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _replace(directory / STATE, {**state, "at": time.time()})
+
+
+def read_state(journal: Path, sink: str) -> dict[str, Any]:
+    """Return what `write_state` left; empty if nothing."""
+    try:
+        state = json.loads((journal / CURSORS / sink / STATE).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
 def list_cursors(journal: Path) -> list[str]:
     """Return the names of the sinks that have cursors in this journal."""
     try:
         return sorted(entry.name for entry in os.scandir(journal / CURSORS) if entry.is_dir())
     except FileNotFoundError:
         return []
+
+
+def _replace(path: Path, content: Mapping[str, Any]) -> None:
+    """Put new content under a name, durably: whoever reads sees the old or the new, whatever happens."""
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    try:
+        os.write(descriptor, json.dumps(content).encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.replace(temporary, path)
+    sync_directory(path.parent)
 
 
 def _read(path: Path) -> tuple[Position, bool]:

@@ -9,16 +9,24 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # Windows reads and verifies journals; it does not write them
-    fcntl = None  # type: ignore[assignment]
 
-__all__ = ["Segment", "is_live", "list_segments", "list_streams", "lock", "segment_name", "sync_directory"]
+__all__ = [
+    "Segment",
+    "is_live",
+    "list_segments",
+    "list_streams",
+    "lock",
+    "make_durable",
+    "segment_name",
+    "sync_directory",
+]
 
 _SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{6,9})\.jsonl")
 
@@ -55,33 +63,40 @@ def list_streams(directory: Path) -> dict[str, list[Segment]]:
     return streams
 
 
-def lock(descriptor: int) -> bool:
-    """Take the exclusive lock that a stream's writer holds on its segment; False if another process has it."""
-    if fcntl is None:
+if sys.platform == "win32":
+
+    def lock(descriptor: int) -> bool:
+        """Say that this system can read and verify journals, not write them."""
         raise OSError("journals are written on systems with flock(2); this one can only read and verify them")
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
+    def is_live(segment: Segment) -> bool:
+        """Tell that nobody on this system writes a segment."""
+        return False
 
-def is_live(segment: Segment) -> bool:
-    """Tell whether a process still holds this segment open for writing."""
-    if fcntl is None:
-        return False
-    try:
-        descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+else:
+
+    def lock(descriptor: int) -> bool:
+        """Take the exclusive lock that a stream's writer holds on its segment; False if another process has it."""
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
         return True
-    else:
-        return False
-    finally:
-        os.close(descriptor)
+
+    def is_live(segment: Segment) -> bool:
+        """Tell whether a process still holds this segment open for writing."""
+        try:
+            descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        else:
+            return False
+        finally:
+            os.close(descriptor)
 
 
 def sync_directory(directory: Path) -> None:
@@ -91,3 +106,22 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+if sys.platform == "darwin":
+
+    def make_durable(descriptor: int) -> None:
+        """Have a file's data written through the drive's cache, which fsync(2) does not do on macOS."""
+        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
+
+elif sys.platform == "win32":
+
+    def make_durable(descriptor: int) -> None:
+        """Have a file's data written."""
+        os.fsync(descriptor)
+
+else:
+
+    def make_durable(descriptor: int) -> None:
+        """Have a file's data, and the size needed to read it, written (fdatasync(2))."""
+        os.fdatasync(descriptor)

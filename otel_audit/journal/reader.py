@@ -58,7 +58,7 @@ class JournalReader:
     def is_live(self, stream: str) -> bool:
         """Tell whether a process is still writing this stream."""
         segments = self.streams().get(stream)
-        return bool(segments) and is_live(segments[-1])
+        return segments is not None and is_live(segments[-1])
 
     def read(self, stream: str, after: Position, *, max_records: int, max_bytes: int) -> list[StoredLine]:
         """Return the next whole lines of a stream, as many as fit, at least one if there is one.

@@ -118,9 +118,7 @@ def _read(line: bytes) -> dict[str, Any] | None:
     digest = record.get("hash")
     if digest != leaf_hash(line[:-HASH_MEMBER_LENGTH] + b"}"):
         return None
-    return (
-        record if isinstance(record.get("seq"), int) and isinstance(record.get("event_name"), str) else None
-    )
+    return record if isinstance(record.get("seq"), int) and isinstance(record.get("event_name"), str) else None
 
 
 def _digest(path: Path, offset: int, length: int) -> str:

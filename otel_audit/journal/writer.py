@@ -14,7 +14,7 @@ import threading
 from pathlib import Path
 from typing import Final
 
-from .files import fcntl, list_segments, lock, segment_name, sync_directory
+from .files import list_segments, lock, make_durable, segment_name, sync_directory
 from .recovery import Ending, find_endings, mark_declared
 
 __all__ = ["JournalWriter"]
@@ -117,7 +117,7 @@ class JournalWriter:
                 raise OSError(errno.EIO, "an earlier fdatasync failed")
             written, count = self.written, len(self._not_durable)
             try:
-                _make_durable(self._descriptor)
+                make_durable(self._descriptor)
             except OSError:
                 self._distrusted = True
                 self._limit = 0
@@ -163,7 +163,7 @@ class JournalWriter:
                 self._create_next()
                 for offset in range(0, saved, _COPY_CHUNK):
                     self._copy(os.pread(lost, min(_COPY_CHUNK, saved - offset), offset))
-                _make_durable(self._descriptor)
+                make_durable(self._descriptor)
             except OSError:
                 if self._descriptor >= 0:
                     self._discard_segment()
@@ -285,14 +285,3 @@ class JournalWriter:
 
     def _measure(self) -> int:
         return sum(segment.path.stat().st_size for segment in list_segments(self.directory))
-
-
-if hasattr(fcntl, "F_FULLFSYNC"):  # macOS: fsync(2) leaves data in the drive's cache
-
-    def _make_durable(descriptor: int) -> None:
-        fcntl.fcntl(descriptor, fcntl.F_FULLFSYNC)
-
-else:
-
-    def _make_durable(descriptor: int) -> None:
-        os.fdatasync(descriptor)
