@@ -13,7 +13,7 @@ import dataclasses
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -23,13 +23,15 @@ from uuid import UUID
 
 try:
     import orjson
+
+    _FAST = True
 except ImportError:  # the single-file verifier runs on the standard library alone
-    orjson = None  # type: ignore[assignment]
+    _FAST = False
 
 __all__ = ["Alteration", "DuplicateMember", "Limits", "canonicalize", "is_plain", "jcs", "make_safe", "parse"]
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
-if orjson is not None:
+if _FAST:
     _dumps = orjson.dumps
     _SORTED = orjson.OPT_SORT_KEYS | orjson.OPT_STRICT_INTEGER
 
@@ -107,7 +109,7 @@ def canonicalize(value: dict[str, Any]) -> bytes:
     Raises:
         TypeError, ValueError: the object is not JSON-safe (see `make_safe`).
     """
-    if orjson is not None and is_plain(value):
+    if _FAST and is_plain(value):
         written = _dumps(value, option=_SORTED)
         if written.isascii() or _has_simple_keys(value):
             return written
@@ -120,7 +122,7 @@ def canonicalize_plain(value: dict[str, Any]) -> bytes:
     Raises:
         TypeError, ValueError: a string or integer in it is not JSON-safe, or a key is outside the BMP.
     """
-    if orjson is None:
+    if not _FAST:
         return jcs(value)
     written = _dumps(value, option=_SORTED)
     if written.isascii() or _has_simple_keys(value):
@@ -392,11 +394,11 @@ class _Tidy:
             name = name[:256]
         return name
 
-    def _array(self, value: Iterable[Any], path: str, depth: int) -> list[Any]:
+    def _array(self, value: Collection[Any], path: str, depth: int) -> list[Any]:
         made: list[Any] = []
         for index, item in enumerate(value):
             if index >= self._limits.items:
-                self._note(path, "cut", len(value) if hasattr(value, "__len__") else None)
+                self._note(path, "cut", len(value))
                 break
             made.append(self.make(item, f"{path}/{index}", depth - 1))
         return made

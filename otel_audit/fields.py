@@ -35,11 +35,11 @@ def normalize_event_name(name: Any, notes: list[Alteration]) -> str:
         return DEFAULT_EVENT
     if len(name) > 256:
         notes.append(Alteration("/event_name", "cut", len(name)))
-        name = name[:256]
+        name = str(name[:256])
     if name.startswith(CONTROL_PREFIX):
         notes.append(Alteration("/event_name", "reserved prefix"))
         return f"app.{name}"
-    return name
+    return str(name)
 
 
 def normalize(given: Mapping[Any, Any], notes: list[Alteration]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -131,7 +131,7 @@ class AuditHandler(logging.Handler):
     def handle(self, record: logging.LogRecord) -> bool:
         """Record it, unless a filter or `select` leaves it out. Takes no lock."""
         if self.filters:
-            passed = self.filter(record)
+            passed: Any = self.filter(record)  # since Python 3.12 a filter may return another record
             if not passed:
                 return False
             if isinstance(passed, logging.LogRecord):
