@@ -20,6 +20,7 @@ from otel_audit.errors import AuditError
 __all__ = ["COMMANDS", "main"]
 
 COMMANDS: Final[dict[str, str]] = {
+    "demo": "demo",
     "verify": "verify",
 }
 """Subcommand -> module in this package, in the order in which `--help` lists them."""
