@@ -62,6 +62,7 @@ class HttpClient:
         hosts: str,
         plaintext: bool,
         timeout: float,
+        default_port: int | None = None,
         allow: tuple[str, ...] = (),
         ca_file: str | None = None,
         cert_file: str | None = None,
@@ -73,19 +74,16 @@ class HttpClient:
         tls = TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version)
         if plaintext:
             if tls != TlsSettings():
-                raise ConfigurationError(
-                    f"hosts {hosts}: plain text was asked for, and TLS settings are given"
-                )
+                raise ConfigurationError(f"hosts {hosts}: plain text was asked for, and TLS settings are given")
             warnings.warn(
-                f"audit records go to {hosts} in plain text: anyone on the way can read and change them; "
-                "use TLS",
+                f"audit records go to {hosts} in plain text: anyone on the way can read and change them; use TLS",
                 RuntimeWarning,
                 stacklevel=3,
             )
         self._timeout = timeout
-        self._default_port = 80 if plaintext else 443
+        self._scheme_port = 80 if plaintext else 443
         self._channel = _Channel(
-            parse_endpoints(_with_ports(hosts, self._default_port)),
+            parse_endpoints(_with_ports(hosts, default_port or self._scheme_port)),
             policy=HostPolicy(allow),
             tls=None if plaintext else tls,
             connect_timeout=timeout,
@@ -137,7 +135,7 @@ class HttpClient:
     def _head(self, target: str, length: int, headers: Mapping[str, str]) -> bytes:
         host, port = self._channel.endpoint
         name = f"[{host}]" if ":" in host else host.removesuffix(".")
-        authority = name if port == self._default_port else f"{name}:{port}"
+        authority = name if port == self._scheme_port else f"{name}:{port}"
         lines = [f"POST {target} HTTP/1.1", f"Host: {authority}", f"Content-Length: {length}"]
         lines += [f"{header}: {value}" for header, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
@@ -164,9 +162,7 @@ class _Channel(Connection):
             self.drop()
             if reader.count == 0:
                 raise _UnansweredError(f"{self.endpoint}: the far end closed the connection") from error
-            raise SinkUnavailable(
-                f"{self.endpoint}: this is no HTTP answer ({type(error).__name__})"
-            ) from error
+            raise SinkUnavailable(f"{self.endpoint}: this is no HTTP answer ({type(error).__name__})") from error
         except SinkUnavailable:
             self.drop()
             raise
@@ -250,14 +246,13 @@ def check_headers(headers: Mapping[str, str], place: str) -> None:
         if not _TOKEN.fullmatch(name):
             raise ConfigurationError(f"{place}: {name!r} is no header name")
         if not _VALUE.fullmatch(value):
-            raise ConfigurationError(
-                f"{place}: the value of header {name} is empty or holds control characters"
-            )
+            raise ConfigurationError(f"{place}: the value of header {name} is empty or holds control characters")
 
 
 def excerpt(text: bytes | str, secrets: Iterable[str]) -> str:
     """Return the beginning of a server's words, printable, without the secrets that it may repeat to us."""
     shown = text if isinstance(text, str) else text[:2048].decode("utf-8", "replace")
     for secret in secrets:
-        shown = shown.replace(secret, "***")
+        for part in (secret, secret.rpartition(" ")[2]):  # behind the scheme of an Authorization header
+            shown = shown.replace(part, "***") if part else shown
     return "".join(char if char.isprintable() else " " for char in shown)[:200].strip()
