@@ -27,9 +27,7 @@ __all__ = ["Connection"]
 _PIECE: Final = 256 * 1024  # offered to one send()
 _MAX_UNREAD: Final = 64 * 1024  # what a peer may say that nobody asked for
 _FAREWELL: Final = 1.0  # seconds that close() waits for the peer to have read everything
-_SEND_BUFFER: Final = (
-    256 * 1024
-)  # bounds, with the peer's receive buffer, what a broken connection can swallow
+_SEND_BUFFER: Final = 256 * 1024  # bounds, with the peer's receive buffer, what a broken connection can swallow
 _SILENCE: Final = 30  # seconds after which a peer that confirms nothing at the TCP level is given up
 
 _HINTS: Final = {
@@ -78,6 +76,7 @@ class Connection:
         self._write_timeout = write_timeout
         self._socket: socket.socket | None = None
         self._owner = 0
+        self._why_not = "not connected"
 
     @property
     def endpoint(self) -> Endpoint:
@@ -99,7 +98,7 @@ class Connection:
         for _ in self._endpoints:
             try:
                 self._socket = self._connect(self.endpoint)
-            except (OSError, ConfigurationError) as error:
+            except (OSError, ConfigurationError) as error:  # noqa: PERF203 - each host may fail
                 failures.append(f"{self.endpoint}: {_explain(error)}")
                 self._turn = (self._turn + 1) % len(self._endpoints)
             else:
@@ -135,7 +134,7 @@ class Connection:
         while rest:
             try:
                 rest = rest[sock.send(rest[:_PIECE]) :]
-            except (ssl.SSLWantWriteError, BlockingIOError):
+            except (ssl.SSLWantWriteError, BlockingIOError):  # noqa: PERF203 - the buffer is full
                 self._await(select.POLLOUT | select.POLLIN, deadline, "took no more data")
                 self.check()
             except ssl.SSLWantReadError:
@@ -145,16 +144,21 @@ class Connection:
 
     def read(self, count: int, deadline: float) -> bytes:
         """Return the next `count` bytes from the peer; `deadline` is a time of `time.monotonic()`."""
-        self.check()
-        while len(self.received) < count:
+        while True:
+            try:
+                self.check()
+            except SinkUnavailable:
+                if len(self.received) < count:  # what came before a farewell still counts
+                    raise
+            if len(self.received) >= count:
+                break
             self._await(select.POLLIN, deadline, "did not answer")
-            self.check()
         taken = bytes(self.received[:count])
         del self.received[:count]
         return taken
 
     def unsent(self) -> int | None:
-        """Return how many bytes the peer's kernel has not confirmed yet; None where the system does not tell."""
+        """Return how many bytes the peer's kernel has not confirmed; None where the system does not tell."""
         sock = self._require()
         if not sys.platform.startswith("linux"):
             return None
@@ -208,17 +212,17 @@ class Connection:
 
     def _require(self) -> socket.socket:
         if self._socket is None:
-            raise SinkUnavailable("not connected")
+            raise SinkUnavailable(self._why_not)
         return self._socket
 
     def _broken(self, reason: str) -> SinkUnavailable:
         """Drop the connection, give the next host its turn, and return what to raise."""
-        failure = SinkUnavailable(f"{self.endpoint}: {reason}")
+        self._why_not = f"{self.endpoint}: {reason}"
         if self._socket is not None:
             self._socket.close()
             self._socket = None
         self._turn = (self._turn + 1) % len(self._endpoints)
-        return failure
+        return SinkUnavailable(self._why_not)
 
 
 def _connect_any(addresses: Sequence[Address], deadline: float) -> socket.socket:

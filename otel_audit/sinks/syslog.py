@@ -61,9 +61,9 @@ class SyslogSink(OneWaySink):
         if not 0 <= facility <= 23:
             raise ConfigurationError(f"sink {name}: facility is a number from 0 to 23 (13 is the audit log)")
         if not app_name or len(app_name) > 48 or _NOT_PRINTABLE.search(app_name):
-            raise ConfigurationError(
-                f"sink {name}: app_name has 1 to 48 printable ASCII characters, no space"
-            )
+            raise ConfigurationError(f"sink {name}: app_name has 1 to 48 printable ASCII characters, no space")
+        if enterprise <= 0:
+            raise ConfigurationError(f"sink {name}: enterprise is a private enterprise number, above 0")
         host = _NOT_PRINTABLE.sub("", socket.gethostname())[:255] or "-"
         self._priority = b"<%d>1 " % (facility * 8 + _NOTICE)
         self._identity = f" {host} {app_name} - - [record@{enterprise} ".encode()

@@ -159,7 +159,8 @@ class FaultProxy:
                         return
                 elif not link.muted:
                     target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+            if not link.ended:
+                target.shutdown(socket.SHUT_WR)
         except OSError:
             link.end("reset")
 

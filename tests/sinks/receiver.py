@@ -20,6 +20,8 @@ class Receiver:
     def __init__(self, context: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self.lines: list[bytes] = []
+        self.rest = b""
+        """What came last, behind the last newline, on the connection that ended last."""
         self.greeting = b""
         """Said to every client that connects."""
         self.sessions = 0
@@ -78,9 +80,7 @@ class Receiver:
         """Wait until the condition holds; it is looked at after every arrival."""
         with self._changed:
             if not self._changed.wait_for(condition, timeout):
-                raise TimeoutError(
-                    f"not so within {timeout} s: {len(self.lines)} lines, {self.sessions} sessions"
-                )
+                raise TimeoutError(f"not so within {timeout} s: {len(self.lines)} lines, {self.sessions} sessions")
 
     def _run(self, target: Callable[[socket.socket], None], argument: socket.socket) -> None:
         thread = threading.Thread(target=target, args=[argument], daemon=True)
@@ -125,3 +125,4 @@ class Receiver:
                 with self._changed:
                     self.lines.extend(line + b"\n" for line in lines)
                     self._changed.notify_all()
+        self.rest = rest
