@@ -8,19 +8,20 @@ with audit.bind(actor="alice", tenant="acme"): ...
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import inspect
 import string
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from .config import current_trail
 from .context import attach, bind, carrier
 from .context import set_fields as set  # noqa: A004 - audit.set(actor=...) is the name that users type
 from .stream import Receipt
+
+if TYPE_CHECKING:
+    from inspect import Signature
 
 __all__ = ["Action", "action", "attach", "audited", "bind", "carrier", "record", "set"]
 
@@ -62,17 +63,21 @@ def record(
         RecordLost: it could not be kept, and the failure policy says to raise.
         DeliveryTimeout: under `durability="ack"`, a required sink did not confirm it in time.
     """
-    stated: dict[str, Any] = {
-        "action": action,
-        "actor": actor,
-        "target": target,
-        "targets": targets,
-        "outcome": outcome,
-        "reason": reason,
-        "changes": changes,
-        **fields,
-    }
-    return current_trail().record(event_name, stated, data, nanoseconds=nanoseconds)
+    if action is not None:
+        fields["action"] = action
+    if actor is not None:
+        fields["actor"] = actor
+    if target is not None:
+        fields["target"] = target
+    if targets is not None:
+        fields["targets"] = targets
+    if outcome is not None:
+        fields["outcome"] = outcome
+    if reason is not None:
+        fields["reason"] = reason
+    if changes is not None:
+        fields["changes"] = changes
+    return current_trail().record(event_name, fields, data, nanoseconds=nanoseconds)
 
 
 class Action:
@@ -154,7 +159,7 @@ class Action:
 def _describe(error: BaseException, fields: dict[str, Any], deny_on: tuple[type[BaseException], ...]) -> None:
     if isinstance(error, deny_on):
         fields["outcome"], fields["decision"] = "failure", "denied"
-    elif isinstance(error, asyncio.CancelledError) or not isinstance(error, Exception):
+    elif not isinstance(error, Exception):  # cancelled, interrupted, or leaving
         fields["outcome"] = "unknown"
     else:
         fields["outcome"] = "failure"
@@ -206,6 +211,8 @@ def audited(
         TypeError: at decoration, if `target` or `capture` names an argument that the function does not have.
     """
 
+    import inspect  # costs as much as the rest of this module, and only decorators need it
+
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         name = event_name or f"{function.__module__}.{function.__qualname__}".replace("<locals>.", "")
         signature = inspect.signature(function)
@@ -242,7 +249,7 @@ def audited(
 
 
 def _check_names(
-    function: Callable[..., Any], signature: inspect.Signature, target: str | None, capture: Sequence[str]
+    function: Callable[..., Any], signature: Signature, target: str | None, capture: Sequence[str]
 ) -> None:
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
         return
@@ -255,7 +262,7 @@ def _check_names(
             raise TypeError(f"@audited: {function.__qualname__}() has no argument {name!r}")
 
 
-def _arguments(signature: inspect.Signature, args: Any, kwargs: Any) -> dict[str, Any]:
+def _arguments(signature: Signature, args: Any, kwargs: Any) -> dict[str, Any]:
     try:
         bound = signature.bind_partial(*args, **kwargs)
     except TypeError:

@@ -9,7 +9,6 @@ rest goes through `make_safe` and, where spelling matters, through `jcs`. Withou
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
 import math
 import os
@@ -18,7 +17,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from hashlib import sha256
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 try:
@@ -39,8 +38,7 @@ _SCALARS: Final = frozenset({str, int, bool, type(None)})
 _MAX_PLAIN_DEPTH: Final = 16
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """What one record may hold; what is beyond is cut and said so in `audit.altered`."""
 
     depth: int = 32
@@ -53,8 +51,7 @@ class Limits:
     """Bytes of a whole record up to which strings are never cut."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Alteration:
+class Alteration(NamedTuple):
     """One value that could not be kept as it was given: where it stands, and why it was changed."""
 
     path: str
@@ -133,9 +130,7 @@ def canonicalize_plain(value: dict[str, Any]) -> bytes:
 def _has_simple_keys(value: Any) -> bool:
     """Tell whether sorting keys by code point and by UTF-16 unit agree: no key beyond the surrogates' place."""
     if isinstance(value, dict):
-        return all(
-            (key.isascii() or max(key) < "\ud800") and _has_simple_keys(item) for key, item in value.items()
-        )
+        return all((key.isascii() or max(key) < "\ud800") and _has_simple_keys(item) for key, item in value.items())
     if isinstance(value, list):
         return all(_has_simple_keys(item) for item in value)
     return True
@@ -253,9 +248,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"JSON has no {name}")
 
 
-def make_safe(
-    value: Any, limits: Limits, *, path: str = "", cut_text: bool = False
-) -> tuple[Any, list[Alteration]]:
+def make_safe(value: Any, limits: Limits, *, path: str = "", cut_text: bool = False) -> tuple[Any, list[Alteration]]:
     """Turn any value into one that `canonicalize` takes, and say what could not be kept as it was.
 
     The spelling of each type is in docs/format.md. Nothing that a value's own methods raise comes out of here.
@@ -347,8 +340,8 @@ class _Tidy:
             return self._text(os.fsdecode(named), path)
         if isinstance(value, BaseException):
             return self._text(f"{type(value).__name__}: {value}", path)
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            value = {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+        if hasattr(type(value), "__dataclass_fields__"):
+            value = {name: getattr(value, name) for name in type(value).__dataclass_fields__ if hasattr(value, name)}
         if isinstance(value, (Mapping, list, tuple, set, frozenset)) or _is_listlike(value):
             return self._container(value, path, depth)
         self._note(path, f"text of {type(value).__name__}")
@@ -407,11 +400,7 @@ class _Tidy:
 def _is_listlike(value: Any) -> bool:
     """Tell whether this is a dict view or a deque: iterable and sized, and not consumed by reading it."""
     kind = type(value)
-    return (
-        kind.__module__ in {"collections", "builtins"}
-        and hasattr(kind, "__len__")
-        and hasattr(kind, "__iter__")
-    )
+    return kind.__module__ in {"collections", "builtins"} and hasattr(kind, "__len__") and hasattr(kind, "__iter__")
 
 
 def _free_name(name: str, taken: dict[str, Any]) -> str:

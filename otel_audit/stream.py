@@ -151,7 +151,8 @@ class Stream:
         self._waits = durability != "relaxed"
         self._syncs = durability == "always"
         self._parent: dict[str, Any] | None = None
-        self._observers: tuple[Callable[[int, str], None], ...] = ()
+        self._follow: Callable[[str], Callable[[int, str], None]] | None = None
+        self._observe: Callable[[int, str], None] | None = None
         self._reset(new_stream_id())
         _streams.add(self)
 
@@ -185,10 +186,12 @@ class Stream:
         """How many records wait to be written."""
         return len(self._waiting)
 
-    def observe(self, observer: Callable[[int, str], None]) -> None:
-        """Have every record's (seq, hash) told, in order, under the stream's lock: it must do next to nothing."""
-        self._observers = (*self._observers, observer)
-        self._plain = False
+    def follow(self, follow: Callable[[str], Callable[[int, str], None]]) -> None:
+        """Have each new stream's records told, in order: `follow(stream)` returns what takes (seq, hash) of each.
+
+        Both are called under the stream's lock: they must do next to nothing, and not raise.
+        """
+        self._follow = follow
 
     def append(self, head: bytes) -> Receipt:
         """Give a record its place and write it, even under `relaxed`; return where it stands.
@@ -228,13 +231,15 @@ class Stream:
     def _write_through(self, head: bytes) -> _Waiting | None:
         """Write one record while holding the lock, and release it: the usual case, with nothing else to be done.
 
-        The stream is open, there is no gap to fill and nobody observes. Returns the record only if it failed.
+        The stream is open and there is no gap to fill. Returns the record only if it failed.
         """
         chain = self._chain
         mark = chain.seq, chain.last_hash
         self._holder = _get_ident()
         try:
             self._keep(chain.seal(head))
+            if self._observe is not None:
+                self._observe(chain.seq, chain.last_hash or "")
         except OSError as error:
             waiting = _Waiting(head)
             self._undo([waiting], mark, error)
@@ -296,9 +301,9 @@ class Stream:
             self._abandon(batch)
             raise
         self._gap.count = self._gap.first = 0
-        self._plain = not self._observers
-        if self._observers:
-            self._tell(mark[0], lines)
+        self._plain = True
+        if self._observe is not None:
+            self._tell(self._observe, mark[0], lines)
 
     def _undo(self, batch: list[_Waiting], mark: tuple[int, str | None], error: OSError) -> None:
         self._chain.rewind(mark)
@@ -318,12 +323,12 @@ class Stream:
         self._chain = Chain(new_stream_id())
         self._opened = self._plain = False
 
-    def _tell(self, seq: int, lines: list[bytes]) -> None:
+    @staticmethod
+    def _tell(observe: Callable[[int, str], None], seq: int, lines: list[bytes]) -> None:
         for line in lines:
             seq += 1
             digest = line[-67:-3].decode()
-            for observer in self._observers:
-                observer(seq, digest)
+            observe(seq, digest)
 
     def _open(self) -> None:
         chain = self._chain
@@ -339,8 +344,9 @@ class Stream:
             chain.rewind(mark)
             raise
         self._opened = True
-        if self._observers:
-            self._tell(0, [line])
+        if self._follow is not None:
+            self._observe = self._follow(chain.stream)
+            self._tell(self._observe, 0, [line])
         self.store.declared(endings)
 
     def _gap_head(self) -> bytes:

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import atexit
 import os
-import platform
-import socket
+import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from . import __version__
 from .door import Door
@@ -30,8 +28,7 @@ __all__ = ["AuditTrail", "Companion", "Health", "Intervals", "Watch", "describe_
 _TICK: Final = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Intervals:
+class Intervals(NamedTuple):
     """How often the keeper does what, in seconds."""
 
     sync: float = 0.02
@@ -40,8 +37,7 @@ class Intervals:
     """From one `audit.heartbeat` to the next; 0 for none."""
 
 
-@dataclass(frozen=True, slots=True)
-class Health:
+class Health(NamedTuple):
     """How the trail is doing."""
 
     stream: str
@@ -49,7 +45,7 @@ class Health:
     lost: int
     waiting: int
     degraded: tuple[str, ...]
-    sinks: Mapping[str, Any] = field(default_factory=dict)
+    sinks: Mapping[str, Any]
 
     @property
     def ok(self) -> bool:
@@ -354,9 +350,9 @@ def describe_process() -> dict[str, Any]:
     return {
         "algorithms": {"canonical": "rfc8785", "hash": "sha256"},
         "format": FORMAT,
-        "host": {"name": socket.gethostname()},
+        "host": {"name": os.uname().nodename if hasattr(os, "uname") else os.environ.get("COMPUTERNAME", "")},
         "package": {"name": "otel-audit", "version": __version__},
-        "process": {"pid": os.getpid(), "python": platform.python_version()},
+        "process": {"pid": os.getpid(), "python": ".".join(map(str, sys.version_info[:3]))},
     }
 
 

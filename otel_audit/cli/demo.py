@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from otel_audit.cli.output import paint, say
+from otel_audit.cli.output import Style, paint, say
 from otel_audit.verify import Report, verify
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -132,7 +132,7 @@ def _show(report: Report) -> None:
         at = f"record {found.seq} of stream {(found.stream or '')[:8]}…" if found.seq else f"stream {found.stream}"
         say(f"  {paint(found.code, 'bad' if found.severity == 1 else 'doubtful')}  {at}")
         say(f"      {CODES[found.code].meaning}")
-    style = "good" if report.exit_code == 0 else "bad" if report.exit_code == 1 else "doubtful"
+    style: Style = "good" if report.exit_code == 0 else "bad" if report.exit_code == 1 else "doubtful"
     say(f"  {paint(f'exit {report.exit_code}', style)}  {report.sentence}")
 
 

@@ -20,6 +20,8 @@ __all__ = ["Ending", "LastRecord", "find_endings", "mark_declared", "read_last_r
 _ENDED: Final = "ended"
 _MOST_DECLARED: Final = 256
 _HASH_CHUNK: Final = 1 << 20
+_WINDOWS: Final = (64 * 1024, 2 * MAX_LINE)
+"""How much of a segment's end is searched for its last record: the usual, and the most."""
 
 
 class LastRecord(NamedTuple):
@@ -98,9 +100,16 @@ def read_last_record(path: Path) -> LastRecord | None:
     """Return the last whole, self-consistent record of a segment, or None if its end holds none."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
-        start = max(0, size - 2 * MAX_LINE)
-        file.seek(start)
-        tail = file.read(size - start)
+        for window in _WINDOWS:
+            start = max(0, size - window)
+            file.seek(start)
+            last = _find_last(file.read(size - start), start)
+            if last is not None or start == 0:
+                return last
+    return None
+
+
+def _find_last(tail: bytes, start: int) -> LastRecord | None:
     end = tail.rfind(b"\n") + 1
     while end > 0:
         begin = tail.rfind(b"\n", 0, end - 1) + 1

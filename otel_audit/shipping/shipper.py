@@ -11,8 +11,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ..journal.reader import Position, StoredLine
 from ..notices import notice
@@ -32,8 +31,7 @@ _TIMESTAMP: Final = slice(15, 45)
 """Where a line holds its time: `{"@timestamp":"` comes before it."""
 
 
-@dataclass(frozen=True, slots=True)
-class SinkHealth:
+class SinkHealth(NamedTuple):
     """How one sink is doing."""
 
     required: bool
@@ -377,7 +375,7 @@ class Shipper:
 
     def _note_state(self) -> None:
         try:
-            self._source.note_state(self.name, asdict(self._health()))
+            self._source.note_state(self.name, self._health()._asdict())
         except OSError as error:
             notice(f"the state of sink {self.name} cannot be noted: {error.strerror or error}", subject="state")
 
