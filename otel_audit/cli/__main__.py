@@ -22,6 +22,11 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final[dict[str, str]] = {
     "demo": "demo",
     "verify": "verify",
+    "keys": "keys",
+    "checkpoint": "checkpoint",
+    "prove": "prove",
+    "verify-proof": "verify_proof",
+    "compare": "compare",
 }
 """Subcommand -> module in this package, in the order in which `--help` lists them."""
 
@@ -55,9 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except (
-        BrokenPipeError
-    ):  # the reader (`head`) has seen enough; the interpreter's own flush must not complain
+    except BrokenPipeError:  # the reader (`head`) has seen enough; the interpreter's own flush must not complain
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _USAGE_ERROR
     except (AuditError, OSError) as error:
@@ -66,13 +69,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parse(given: list[str], named: str | None) -> argparse.Namespace:
-    common = argparse.ArgumentParser(add_help=False)
+    common = _Parser(add_help=False)
     common.add_argument(
         "--color", choices=("auto", "always", "never"), default=argparse.SUPPRESS, help="colour the output"
     )
-    parser = _Parser(
-        prog="otel-audit", description="Audit records that nobody can quietly change.", parents=[common]
-    )
+    parser = _Parser(prog="otel-audit", description="Audit records that nobody can quietly change.", parents=[common])
     parser.add_argument("--version", action="version", version=f"otel-audit {__version__}")
     parser.set_defaults(color="auto")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)

@@ -11,11 +11,11 @@ from typing import Any, Final, NamedTuple
 
 from otel_audit.canonical import DuplicateMember, canonicalize, parse
 from otel_audit.chain import HASH_MEMBER_LENGTH, leaf_hash
-from otel_audit.record import CONTROL_PREFIX, MAX_LINE, MEMBERS
+from otel_audit.record import CONTROL_PREFIX, FORMAT, MAX_LINE, MEMBERS, Control
 
 from .schema import audit_fault, place_fault, unknown_members
 
-__all__ = ["Entry", "Fault", "examine", "looks_like_record"]
+__all__ = ["Entry", "Fault", "declared_format", "examine", "is_control", "looks_like_record"]
 
 _HASH_END: Final = re.compile(rb',"hash":"[0-9a-f]{64}"\}')
 _MARKS: Final = (b'{"@timestamp":"', b'"prev_hash":"', b'"stream":"', b',"hash":"')
@@ -71,6 +71,19 @@ def examine(line: bytes, *, parsed_copy: bool = False) -> tuple[Entry | None, Fa
     return _judge(line, record, parsed_copy)
 
 
+def declared_format(line: bytes) -> str | None:
+    """Return the format that a stream's first record declares, if the line is one and its format is not ours."""
+    try:
+        record = parse(line)
+    except ValueError:
+        return None
+    data = record.get("data")
+    if record.get("event_name") != Control.STREAM_OPEN or not isinstance(data, dict):
+        return None
+    declared = data.get("format")
+    return f"format {declared}" if type(declared) is int and declared > FORMAT else None
+
+
 def _judge(line: bytes, record: dict[str, Any], parsed_copy: bool) -> tuple[Entry | None, Fault | None]:
     fault = place_fault(record)
     if fault is not None:
@@ -80,19 +93,7 @@ def _judge(line: bytes, record: dict[str, Any], parsed_copy: bool) -> tuple[Entr
     written = _sealed_bytes(line)
     derived = _derive(rest)
     computed = leaf_hash(derived if parsed_copy or written is None else written)
-    event = record.get("event_name")
-    is_control = isinstance(event, str) and event.startswith(CONTROL_PREFIX)
-    data = record.get("data", {})
-    entry = Entry(
-        record["stream"],
-        record["seq"],
-        record.get("prev_hash"),
-        stated,
-        computed,
-        record["@timestamp"],
-        event if isinstance(event, str) else "",
-        data if is_control and isinstance(data, dict) else None,
-    )
+    entry = _entry(record, stated, computed)
     if parsed_copy:
         fault_found = None if computed == stated else Fault("VALUE_MUTATED", expected=stated, actual=computed)
     else:
@@ -102,9 +103,21 @@ def _judge(line: bytes, record: dict[str, Any], parsed_copy: bool) -> tuple[Entr
     return entry, fault_found
 
 
-def _fault_of_bytes(
-    entry: Entry, rest: dict[str, Any], written: bytes | None, derived: bytes
-) -> Fault | None:
+def is_control(event: str) -> bool:
+    """Tell whether an event name is one of the trail's own."""
+    return event.startswith(CONTROL_PREFIX)
+
+
+def _entry(record: dict[str, Any], stated: str, computed: str) -> Entry:
+    event, data = record.get("event_name"), record.get("data", {})
+    if not isinstance(event, str):
+        event = ""
+    data = data if is_control(event) and isinstance(data, dict) else None
+    place = (record["stream"], record["seq"], record.get("prev_hash"))
+    return Entry(*place, stated, computed, record["@timestamp"], event, data)
+
+
+def _fault_of_bytes(entry: Entry, rest: dict[str, Any], written: bytes | None, derived: bytes) -> Fault | None:
     if unknown := unknown_members(rest):
         return Fault("UNKNOWN_MEMBER", actual=", ".join(unknown)[:_SHOWN])
     if written is not None and entry.computed == entry.hash:
@@ -112,9 +125,7 @@ def _fault_of_bytes(
             return None
         return Fault("NON_CANONICAL", detail="these bytes were sealed, but they are not in RFC 8785 form")
     if derived and leaf_hash(derived) == entry.hash:
-        return Fault(
-            "NON_CANONICAL", detail="the content is what was sealed; spaces, order or spellings are not"
-        )
+        return Fault("NON_CANONICAL", detail="the content is what was sealed; spaces, order or spellings are not")
     return Fault("HASH_MISMATCH", expected=entry.hash, actual=entry.computed)
 
 

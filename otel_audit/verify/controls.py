@@ -60,9 +60,7 @@ def read_control(span: Span, entry: Entry, line: int) -> None:
     try:
         reader(span, entry, entry.data or {}, line)
     except (KeyError, TypeError, ValueError) as error:
-        span.report(
-            "BAD_SCHEMA", line, entry.seq, detail=f"data of {entry.event}: {type(error).__name__} {error}"
-        )
+        span.report("BAD_SCHEMA", line, entry.seq, detail=f"data of {entry.event}: {type(error).__name__} {error}")
 
 
 def _open(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
@@ -72,9 +70,7 @@ def _open(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
         return
     if not known:
         said = f"format {data['format']!r:.32}, {data['algorithms']!r:.96}"
-        span.report(
-            "UNKNOWN_FORMAT", line, entry.seq, expected=f"format {FORMAT}, {_ALGORITHMS}", actual=said
-        )
+        span.report("UNKNOWN_FORMAT", line, entry.seq, expected=f"format {FORMAT}, {_ALGORITHMS}", actual=said)
         span.unknown_format = True
         return
     for ending in data.get("previous", [])[:_MOST_LINKS]:
@@ -111,9 +107,7 @@ def _close(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
         )
     lost = _typed(data["lost"], int)
     if lost > span.lost:
-        span.report(
-            "RECORDS_LOST", line, entry.seq, detail=f"{lost} lost in all, by the closing record's count"
-        )
+        span.report("RECORDS_LOST", line, entry.seq, detail=f"{lost} lost in all, by the closing record's count")
         span.lost = lost
 
 
@@ -124,9 +118,7 @@ def _fork(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
 
 def _prune(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
     if len(span.cuts) < _MOST_LINKS:
-        span.cuts.append(
-            Cut(_hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64))
-        )
+        span.cuts.append(Cut(_hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64)))
 
 
 def _gap(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
@@ -140,15 +132,11 @@ def _gap(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
 def _degraded(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
     cause = _typed(data["cause"], str)
     others = ", ".join(f"{name} {value}" for name, value in sorted(data.items()) if name != "cause")
-    span.report(
-        "PIPELINE_DEGRADED", line, entry.seq, detail=f"{cause:.100}{': ' if others else ''}{others:.200}"
-    )
+    span.report("PIPELINE_DEGRADED", line, entry.seq, detail=f"{cause:.100}{': ' if others else ''}{others:.200}")
 
 
 def _suppressed(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
-    span.report(
-        "SUPPRESSED", line, entry.seq, detail=", ".join(f"{k} {v}" for k, v in sorted(data.items()))[:200]
-    )
+    span.report("SUPPRESSED", line, entry.seq, detail=", ".join(f"{k} {v}" for k, v in sorted(data.items()))[:200])
 
 
 def _heartbeat(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:

@@ -52,18 +52,14 @@ _T, _U, _I = Severity.TAMPERED, Severity.UNREADABLE, Severity.INCOMPLETE
 
 CODES: Final[dict[str, Code]] = {
     # One line, by itself.
-    "NOT_A_RECORD": Code(
-        _T, "Bytes that are no record stand among records: inserted, or a record destroyed.", _KEEP
-    ),
+    "NOT_A_RECORD": Code(_T, "Bytes that are no record stand among records: inserted, or a record destroyed.", _KEEP),
     "OVERLONG_LINE": Code(_T, "A line is longer than the format allows; no writer makes such a line.", _KEEP),
     "DUPLICATE_MEMBER": Code(
         _T,
         "A JSON member stands twice in one object, so that two readers can see two different records.",
         _KEEP,
     ),
-    "UNKNOWN_MEMBER": Code(
-        _T, "The record has a member that format 1 does not have; it was added later.", _KEEP
-    ),
+    "UNKNOWN_MEMBER": Code(_T, "The record has a member that format 1 does not have; it was added later.", _KEEP),
     "BAD_SCHEMA": Code(_T, "A member is missing or has a type or spelling that no writer gives it.", _KEEP),
     "NON_CANONICAL": Code(
         _T,
@@ -88,8 +84,7 @@ CODES: Final[dict[str, Code]] = {
     "DUPLICATE": Code(
         _T,
         "A record stands here twice, byte for byte.",
-        "If these lines come from a sink that delivers at least once, check them with --unordered; else: "
-        + _KEEP,
+        "If these lines come from a sink that delivers at least once, check them with --unordered; else: " + _KEEP,
     ),
     "FORK": Code(
         _T,
@@ -99,9 +94,7 @@ CODES: Final[dict[str, Code]] = {
     "FOREIGN_STREAM": Code(_T, "A record of another stream was put into this stream's file.", _KEEP),
     "AFTER_CLOSE": Code(_T, "Records follow the one that closed the stream.", _KEEP),
     "SECOND_OPEN": Code(_T, "A stream is opened again in its middle: two streams were joined.", _KEEP),
-    "FORMAT_CHANGE": Code(
-        _T, "The opening record names another format than the one its stream is written in.", _KEEP
-    ),
+    "FORMAT_CHANGE": Code(_T, "The opening record names another format than the one its stream is written in.", _KEEP),
     "NO_OPEN": Code(_T, "The first record of the stream is not the one that opens it.", _KEEP),
     "HEAD_CUT": Code(
         _T,
@@ -111,9 +104,7 @@ CODES: Final[dict[str, Code]] = {
     # What the streams say of each other.
     "TRUNCATED": Code(_T, "The stream once was longer: a later stream recorded where it had ended.", _KEEP),
     "EXTENDED": Code(_T, "Records were added behind the end that a later stream recorded.", _KEEP),
-    "LINK_MISMATCH": Code(
-        _T, "Another stream recorded a different hash for this record: history was replaced.", _KEEP
-    ),
+    "LINK_MISMATCH": Code(_T, "Another stream recorded a different hash for this record: history was replaced.", _KEEP),
     "MISSING_STREAM": Code(
         _T,
         "A stream that another one follows is not here: its files were removed.",
@@ -164,12 +155,8 @@ CODES: Final[dict[str, Code]] = {
     "PIPELINE_DEGRADED": Code(
         _I, "The writer noticed that something interfered with its work.", "Read the cause in the record."
     ),
-    "SUPPRESSED": Code(
-        _I, "The writer declared records that a rule kept out.", "Read the rule in the record."
-    ),
-    "CLOCK_BACK": Code(
-        _I, "The clock went back between two records.", "Order is by seq; mistrust times near here."
-    ),
+    "SUPPRESSED": Code(_I, "The writer declared records that a rule kept out.", "Read the rule in the record."),
+    "CLOCK_BACK": Code(_I, "The clock went back between two records.", "Order is by seq; mistrust times near here."),
     "CLOCK_STEP": Code(
         _I, "The clock and the time since start disagree: the clock was set.", "Mistrust times near here."
     ),
@@ -194,12 +181,8 @@ CODES: Final[dict[str, Code]] = {
         "The stream declares a format that this verifier does not know.",
         "Use a newer verifier.",
     ),
-    "UNREADABLE": Code(
-        _U, "The file could not be read to its end.", "Check permissions, or the file's integrity."
-    ),
-    "MISSING_PATH": Code(
-        Severity.EMPTY, "There is no such file.", "Check the path; a missing log is never a pass."
-    ),
+    "UNREADABLE": Code(_U, "The file could not be read to its end.", "Check permissions, or the file's integrity."),
+    "MISSING_PATH": Code(Severity.EMPTY, "There is no such file.", "Check the path; a missing log is never a pass."),
     "EMPTY": Code(Severity.EMPTY, "No record was found.", "Check the path; an emptied log is never a pass."),
     # Not a fault.
     "OTHER_LINES": Code(Severity.NOTE, "Lines that are no audit records were skipped.", "Nothing."),
@@ -236,6 +219,10 @@ class Finding:
     def severity(self) -> Severity:
         """How this counts for the verdict."""
         return CODES[self.code].severity
+
+    def continues_with(self, code: str, stream: str, seq: int) -> bool:
+        """Tell whether a finding with these would only be this one, one record longer."""
+        return (self.code, self.stream) == (code, stream) and self.seq is not None and self.seq + self.count == seq
 
     def as_json(self) -> dict[str, Any]:
         """Return the object of the `otel-audit.verify/1` report; its member names are stable."""

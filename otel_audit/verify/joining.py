@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from itertools import groupby, pairwise
-from typing import Final
+from itertools import groupby
 
-from otel_audit.record import Control
-
-from .controls import Cut
 from .findings import Finding, Findings
 from .lookup import Lookup
 from .span import CLOCK_TOLERANCE, Rules, Span, seconds_between
@@ -35,8 +31,8 @@ class Stream:
 
     @property
     def records(self) -> int:
-        """Records found, repeated ones not counted twice."""
-        return self.last.seq - self.first_seq + 1
+        """Records found."""
+        return sum(span.records for span in self.spans)
 
     @property
     def first_seq(self) -> int:

@@ -8,17 +8,18 @@ from typing import Final, NamedTuple
 
 __all__ = ["BLOCK_BYTES", "LINE_CAP", "Block", "Overlong", "Remainder", "read_blocks"]
 
-BLOCK_BYTES: Final = 256 * 1024
+BLOCK_BYTES: Final = 128 * 1024
 LINE_CAP: Final = 16 * 1024 * 1024
 """Longest line that is held in memory. Above MAX_LINE, because an envelope may hold a batch of records."""
 
 
 class Block(NamedTuple):
-    """Whole lines, without their newlines. `number` counts from 1, `offset` from 0, both of the first line."""
+    """Whole lines, without their newlines: the first one's number (from 1) and offset, and where the last ends."""
 
     number: int
     offset: int
     lines: list[bytes]
+    end: int
 
 
 class Overlong(NamedTuple):
@@ -59,8 +60,9 @@ def read_blocks(read: Callable[[int], bytes]) -> Iterator[Block | Overlong | Rem
         if end:
             data = b"".join((*held, chunk[: end - 1]))
             lines = data.split(b"\n")
-            yield Block(number, offset, lines)
-            number, offset = number + len(lines), offset + len(data) + 1
+            block = Block(number, offset, lines, offset + len(data) + 1)
+            yield block
+            number, offset = number + len(lines), block.end
             held, length = [], 0
         held.append(chunk[end:])
         length += len(chunk) - end

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from otel_audit.record import Control
 
 from .controls import Claim, Cut
-from .findings import CODES, Finding, Findings, Severity
+from .findings import Finding, Findings, Severity
 from .joining import Stream
 from .lookup import Lookup, digest_behind
 from .reading import Reading
@@ -42,9 +42,7 @@ class Links:
             for span in stream.spans:
                 for claim in span.claims:
                     self._claims[claim.stream].append(claim)
-                for cut in (
-                    span.cuts if stream.id not in tampered else ()
-                ):  # only an intact stream can vouch for a cut
+                for cut in span.cuts if stream.id not in tampered else ():  # only an intact stream can vouch for a cut
                     self._cuts[cut.stream].append(cut)
 
     def check(self) -> None:
@@ -103,17 +101,11 @@ class Links:
                 "TRUNCATED", claim, last.seq, expected=f"{claim.seq} records", actual=f"{last.seq} records"
             )
         elif claim.closed is not None and claim.seq < last.seq:
-            self._contradict(
-                "EXTENDED", claim, claim.seq + 1, expected=f"{claim.seq} records", actual=f"{last.seq}"
-            )
+            self._contradict("EXTENDED", claim, claim.seq + 1, expected=f"{claim.seq} records", actual=f"{last.seq}")
         elif claim.seq == last.seq:
             if claim.hash not in {last.hash, last.also}:
                 self._contradict("LINK_MISMATCH", claim, claim.seq, expected=claim.hash, actual=last.hash)
-            elif (
-                claim.closed is not None
-                and claim.closed != (stream.closed_at == claim.seq)
-                and not last.damaged_tail
-            ):
+            elif claim.closed is not None and claim.closed != (stream.closed_at == claim.seq) and not last.damaged_tail:
                 said = "closed" if claim.closed else "not closed"
                 self._contradict("LINK_MISMATCH", claim, claim.seq, expected=said)
         elif (span := stream.holding(claim.seq)) is not None:
@@ -158,9 +150,7 @@ class Links:
             return  # it was reported when it was read the first time
         stated = (claim.torn["length"], claim.torn["sha256"])
         if (length, digest) == stated:
-            self._findings.discard(
-                lambda found: found.file == reading.source.path and (found.offset or 0) >= offset
-            )
+            self._findings.discard(lambda found: found.file == reading.source.path and (found.offset or 0) >= offset)
             found = self._add("TORN_DECLARED", reading.source.path, None, claim.stream, None)
         else:
             found = self._add("TORN_MISMATCH", reading.source.path, None, claim.stream, None)

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import Final
 
-from .content import Entry, Fault, examine, looks_like_record
+from .bulk import Run, read_runs, stream_of
+from .content import Entry, Fault, declared_format, examine, looks_like_record
+from .envelopes import Envelope, choose_envelope
 from .findings import Finding, Findings
 from .lines import Block, Overlong, Remainder, read_blocks
 from .sources import Source, Unreadable, open_source
 from .span import Rules, Shared, Span
+from .unordered import Index
 
 __all__ = ["MOST_STREAMS", "Reading", "read_source"]
 
@@ -30,23 +34,27 @@ class Reading:
     bytes: int = 0
     lines: int = 0
     other_lines: int = 0
-
-    @property
-    def records(self) -> int:
-        """Records in it, sound or not."""
-        return sum(span.records for span in self.spans)
+    needs_index: bool = False
+    """Whether it has to be read again, with an index."""
 
 
-def read_source(source: Source, rules: Rules, progress: Callable[[int], None] | None = None) -> Reading:
-    """Check what can be checked in one source by itself. Never raises for what a source holds."""
+def read_source(
+    source: Source, rules: Rules, progress: Callable[[int], None] = lambda _: None, index: Index | None = None
+) -> Reading:
+    """Check what can be checked in one source by itself. Never raises for what a source holds.
+
+    Records that come without an order go to the index; without one the source is left to be read again.
+    """
     reading = Reading(source)
-    judge = _Judge(reading, rules)
+    judge = _Judge(reading, rules, index)
     try:
         with open_source(source) as file:
             for part in read_blocks(file.read):
+                before = reading.bytes
                 judge.take(part)
-                if progress is not None:
-                    progress(reading.bytes)
+                progress(reading.bytes - before)
+                if reading.needs_index:
+                    return Reading(source, needs_index=True)
     except Unreadable as error:
         reading.findings.add(Finding("UNREADABLE", source.path, detail=str(error)))
     judge.finish()
@@ -56,32 +64,38 @@ def read_source(source: Source, rules: Rules, progress: Callable[[int], None] | 
 class _Judge:
     """Judges each line and gives it to the span of its stream."""
 
-    def __init__(self, reading: Reading, rules: Rules) -> None:
+    def __init__(self, reading: Reading, rules: Rules, index: Index | None) -> None:
         self._reading = reading
         self._source = reading.source
         self._rules = rules
+        self._index = index
+        self._envelope: Envelope | None = None
+        self._sniffed = reading.source.stream is not None
+        self._ordered = not rules.unordered
         self._shared = Shared(reading.findings)
         self._spans: dict[str, Span] = {}
+        self._foreign: Finding | None = None
+        """A broken first record that declares another format: the verdict, if no record is sound in ours."""
 
     def take(self, part: Block | Overlong | Remainder) -> None:
         """Take in the next part of the source."""
         reading = self._reading
         if isinstance(part, Block):
-            for place, line in enumerate(part.lines):
-                self._take_line(line, part.number + place)
+            self._take_lines(part.lines, range(part.number, part.number + len(part.lines)))
             reading.lines += len(part.lines)
-            reading.bytes = part.offset + sum(map(len, part.lines)) + len(part.lines)
+            reading.bytes = part.end
             self._place_findings(part)
             return
         reading.bytes = part.offset + part.length
         if isinstance(part, Remainder):
-            reading.torn = part
+            if self._envelope is not None and part.data:  # the envelope's last newline is not the record's
+                self._take_lines([part.data], [part.number])
+            else:
+                reading.torn = part
             return
         reading.lines += 1
         self._shared.strays += 1
-        found = Finding(
-            "OVERLONG_LINE", self._source.path, part.number, part.offset, actual=f"{part.length} bytes"
-        )
+        found = Finding("OVERLONG_LINE", self._source.path, part.number, part.offset, actual=f"{part.length} bytes")
         reading.findings.add(found)
 
     def finish(self) -> None:
@@ -89,14 +103,55 @@ class _Judge:
         for span in self._spans.values():
             span.finish()
         self._reading.spans = list(self._spans.values())
+        if self._foreign is not None and not self._spans:
+            self._reading.findings.discard(lambda found: True)
+            self._reading.findings.add(self._foreign)
+
+    def _take_lines(self, lines: Sequence[bytes], numbers: Sequence[int]) -> None:
+        if not self._sniffed:
+            self._sniffed = True
+            self._envelope = choose_envelope(lines)
+            self._ordered = self._ordered and (self._envelope is None or self._envelope.ordered)
+        if not self._ordered and self._index is None:
+            self._reading.needs_index = True
+            return
+        if self._envelope is not None:
+            lines, numbers = self._envelope.open(lines, numbers)
+        if self._rules.mixed or self._envelope is not None:
+            kept = [place for place, line in enumerate(lines) if looks_like_record(line)]
+            self._reading.other_lines += len(lines) - len(kept)
+            lines, numbers = [lines[place] for place in kept], [numbers[place] for place in kept]
+        if not self._rules.parsed_copy and self._ordered and self._take_runs(lines, numbers):
+            return
+        for line, number in zip(lines, numbers, strict=True):
+            self._take_line(line, number)
+
+    def _take_runs(self, lines: Sequence[bytes], numbers: Sequence[int]) -> bool:
+        """Take lines in bulk, stream by stream; False, and nothing taken, if any of them needs a closer look."""
+        if not lines:
+            return True
+        taken: list[tuple[Run, Sequence[int]]] = []
+        for own_lines, own_numbers in _by_stream(lines, numbers):
+            runs = read_runs(own_lines)
+            if runs is None or self._source.stream not in {None, runs[0].stream}:
+                return False
+            start = 0
+            for run in runs:
+                end = start + len(run.hashes)
+                taken.append((run, own_numbers[start:end]))
+                start = end
+        for run, own_numbers in taken:
+            span = self._span_of(run.entry(0))
+            if span is not None:
+                span.take_run(run, own_numbers)
+        return True
 
     def _take_line(self, line: bytes, number: int) -> None:
-        if self._rules.mixed and not looks_like_record(line):
-            self._reading.other_lines += 1
-            return
         entry, fault = examine(line, parsed_copy=self._rules.parsed_copy)
         if fault is not None:
             self._report(fault, entry, number)
+            if self._foreign is None and (declared := declared_format(line)) is not None:
+                self._foreign = Finding("UNKNOWN_FORMAT", self._source.path, number, actual=declared)
         if entry is None:
             self._shared.strays += 1
         elif not _is_sound(entry, fault):
@@ -106,6 +161,8 @@ class _Judge:
                 self._shared.strays += 1
         elif self._source.stream not in {None, entry.stream}:
             self._report(Fault("FOREIGN_STREAM", self._source.stream, entry.stream), entry, number)
+        elif not self._ordered and self._index is not None:
+            self._index.add(entry, self._source.path, number)
         elif (span := self._span_of(entry)) is not None:
             span.take(entry, number)
 
@@ -121,6 +178,15 @@ class _Judge:
 
     def _report(self, fault: Fault, entry: Entry | None, number: int) -> None:
         stream, seq = (entry.stream, entry.seq) if entry else (None, None)
+        last = self._reading.findings.last()
+        if (
+            entry
+            and last
+            and fault.code == "FOREIGN_STREAM"
+            and last.continues_with(fault.code, entry.stream, entry.seq)
+        ):
+            last.count += 1
+            return
         found = Finding(fault.code, self._source.path, number, stream=stream, seq=seq)
         found.expected, found.actual, found.detail = fault.expected, fault.actual, fault.detail
         self._reading.findings.add(found)
@@ -141,3 +207,15 @@ class _Judge:
 def _is_sound(entry: Entry, fault: Fault | None) -> bool:
     """Tell whether the line's place can be believed: its content is what was sealed."""
     return fault is None or fault.code == "NON_CANONICAL" or entry.hash == entry.computed
+
+
+def _by_stream(lines: Sequence[bytes], numbers: Sequence[int]) -> Iterable[tuple[Sequence[bytes], Sequence[int]]]:
+    """Part lines by the stream that they seem to belong to."""
+    if len(set(map(stream_of, lines))) == 1:
+        return [(lines, numbers)]
+    parts: defaultdict[bytes, tuple[list[bytes], list[int]]] = defaultdict(lambda: ([], []))
+    for line, number in zip(lines, numbers, strict=True):
+        own_lines, own_numbers = parts[stream_of(line)]
+        own_lines.append(line)
+        own_numbers.append(number)
+    return parts.values()

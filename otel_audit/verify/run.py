@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import repeat
+from typing import Final
 
 from .findings import Finding, Findings
 from .joining import Stream, join
@@ -11,13 +15,16 @@ from .links import Links
 from .lookup import Lookup
 from .reading import Reading, read_source
 from .report import Report, StreamSummary
-from .sources import Missing, Source, find_sources
+from .sources import STDIN, Missing, Source, find_sources
 from .span import Rules
+from .unordered import Index
 
 __all__ = ["Progress", "verify"]
 
 Progress = Callable[[int], None]
-"""Called now and then with the bytes read so far."""
+"""Called now and then with how many more bytes were read."""
+
+_WORTH_A_PROCESS: Final = 16 * 1024 * 1024
 
 
 def verify(
@@ -29,7 +36,7 @@ def verify(
     mixed: bool = False,
     max_silence: float | None = None,
     jobs: int = 1,
-    progress: Progress | None = None,
+    progress: Progress = lambda _: None,
 ) -> Report:
     """Check the streams in files, directories, glob patterns or standard input (`-`).
 
@@ -46,7 +53,7 @@ def verify(
 
     Nothing that a source holds makes this raise: it becomes a finding.
     """
-    rules = Rules(parsed_copy=parsed_copy, mixed=mixed, max_silence=max_silence)
+    rules = Rules(parsed_copy=parsed_copy, mixed=mixed, unordered=unordered, max_silence=max_silence)
     findings = Findings()
     found: list[Source] = []
     for source in find_sources(sources):
@@ -54,17 +61,17 @@ def verify(
             findings.add(Finding("MISSING_PATH", source.path, detail=_what_is_missing(source.path)))
         else:
             found.append(source)
-    readings = list(_read_all(found, rules, jobs, progress))
-    for reading in readings:
-        findings.extend(reading.findings)
-    streams = _check_together(readings, rules, findings)
-    records = sum(reading.records for reading in readings)
-    _note_emptiness(readings, records, findings)
+    with closing(Index()) as index:
+        readings = list(_read_all(found, rules, jobs, progress, index))
+        for reading in readings:
+            findings.extend(reading.findings)
+        streams = _check_together(readings, index, rules, findings)
+    _note_emptiness(readings, findings)
     return Report(
         sources=len(readings),
         bytes=sum(reading.bytes for reading in readings),
         lines=sum(reading.lines for reading in readings),
-        records=records,
+        records=sum(span.records for stream in streams.values() for span in stream.spans),
         streams=[_summarize(stream) for stream in streams.values()],
         findings=findings,
         strict=strict,
@@ -72,41 +79,66 @@ def verify(
 
 
 def _read_all(
-    sources: Sequence[Source], rules: Rules, jobs: int, progress: Progress | None
+    sources: Sequence[Source], rules: Rules, jobs: int, progress: Progress, index: Index
 ) -> Iterator[Reading]:
-    done = 0
-    for source in sources:
-        before = done
-        reading = read_source(
-            source, rules, progress and (lambda count, before=before: progress(before + count))
-        )
-        done += reading.bytes
-        yield reading
+    """Read the sources, in several processes if there is enough to do for them."""
+    jobs = min(jobs, len(sources))
+    if jobs < 2 or STDIN in {source.path for source in sources} or sum(map(_size, sources)) < _WORTH_A_PROCESS:
+        for source in sources:
+            yield read_source(source, rules, progress, index)
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    # Spawned, not forked: a fork would copy the threads' locks of a program that calls this, and its audit trail.
+    with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=gc.disable) as pool:
+        for reading in pool.map(read_source, sources, repeat(rules)):
+            progress(reading.bytes)
+            yield read_source(reading.source, rules, progress, index) if reading.needs_index else reading
 
 
-def _check_together(readings: Sequence[Reading], rules: Rules, findings: Findings) -> dict[str, Stream]:
+def _size(source: Source) -> int:
+    try:
+        return os.stat(source.path).st_size
+    except OSError:
+        return 0
+
+
+def _check_together(readings: Sequence[Reading], index: Index, rules: Rules, findings: Findings) -> dict[str, Stream]:
     lookup = Lookup()
     spans = [span for reading in readings for span in reading.spans]
+    spans.extend(index.spans(rules, findings))
     streams = join(spans, rules, findings, lookup)
     lookup.run()
+    _set_aside(streams.values(), readings, findings)
     links = Links(streams, readings, findings, lookup)
     links.check()
     lookup.run()
     return streams
 
 
-def _note_emptiness(readings: Sequence[Reading], records: int, findings: Findings) -> None:
-    if readings and not records and not any(reading.torn for reading in readings):
-        findings.add(Finding("EMPTY", readings[0].source.path))
+def _set_aside(streams: Iterable[Stream], readings: Sequence[Reading], findings: Findings) -> None:
+    """Withdraw what was found in streams of an unknown format, unless their records are sound in ours."""
+    unknown = {stream.id for stream in streams if stream.unknown_format and stream.records == 1}
+    files = {
+        reading.source.path
+        for reading in readings
+        if reading.source.stream in unknown or unknown.issuperset(span.stream for span in reading.spans)
+    }
+    if unknown:
+        findings.discard(lambda found: found.file in files and found.code != "UNKNOWN_FORMAT")
+
+
+def _note_emptiness(readings: Sequence[Reading], findings: Findings) -> None:
+    if readings and not any(reading.lines - reading.other_lines or reading.torn for reading in readings):
+        if not findings.listed:
+            findings.add(Finding("EMPTY", readings[0].source.path))
         return
     for reading in readings:
-        if reading.bytes == 0 and not findings_of(reading):
+        if reading.other_lines:
+            findings.add(Finding("OTHER_LINES", reading.source.path, count=reading.other_lines))
+        if reading.bytes == 0 and not reading.findings.listed:
             findings.add(Finding("EMPTY_SEGMENT", reading.source.path, stream=reading.source.stream))
-
-
-def findings_of(reading: Reading) -> bool:
-    """Tell whether reading it gave findings."""
-    return bool(reading.findings.listed)
 
 
 def _what_is_missing(path: str) -> str:

@@ -6,9 +6,25 @@ import re
 from datetime import datetime
 from typing import Any, Final
 
-from otel_audit.record import ACTOR_TYPES, AUDIT_MEMBERS, DECISIONS, MEMBERS, OUTCOMES
+from otel_audit.record import ACTOR_TYPES, AUDIT_MEMBERS, DECISIONS, MEMBERS, OUTCOMES, REQUIRED_MEMBERS
 
-__all__ = ["HEX32", "HEX64", "audit_fault", "place_fault", "timestamp_is_valid", "unknown_members"]
+__all__ = [
+    "AUDIT_TYPES",
+    "AUDIT_WORDS",
+    "HEAD_MEMBERS",
+    "HEX32",
+    "HEX64",
+    "MAX_SEQ",
+    "REQUIRED_ACTOR",
+    "REQUIRED_AUDIT",
+    "REQUIRED_HEAD",
+    "TOP_TYPES",
+    "audit_fault",
+    "otel_fault",
+    "place_fault",
+    "timestamp_is_valid",
+    "unknown_members",
+]
 
 HEX32: Final = re.compile(r"[0-9a-f]{32}")
 HEX64: Final = re.compile(r"[0-9a-f]{64}")
@@ -18,9 +34,12 @@ _OTEL: Final = {
     "span_id": re.compile(r"[0-9a-f]{16}"),
     "trace_flags": re.compile(r"[0-9a-f]{2}"),
 }
-_MAX_SEQ: Final = 2**53 - 1
+MAX_SEQ: Final = 2**53 - 1
 
-_TOP: Final[dict[str, type]] = {
+_CHAIN_MEMBERS: Final = {"prev_hash", "seq", "stream", "hash"}
+HEAD_MEMBERS: Final = frozenset(MEMBERS) - _CHAIN_MEMBERS
+REQUIRED_HEAD: Final = REQUIRED_MEMBERS - _CHAIN_MEMBERS
+TOP_TYPES: Final[dict[str, type]] = {
     "audit": dict,
     "data": dict,
     "event_name": str,
@@ -29,7 +48,8 @@ _TOP: Final[dict[str, type]] = {
     "message": str,
     "otel": dict,
 }
-_AUDIT: Final[dict[str, type]] = {
+REQUIRED_AUDIT: Final = frozenset({"action", "actor", "outcome"})
+AUDIT_TYPES: Final[dict[str, type]] = {
     "action": str,
     "actor": dict,
     "altered": list,
@@ -37,6 +57,8 @@ _AUDIT: Final[dict[str, type]] = {
     "target": dict,
     "targets": list,
 }
+REQUIRED_ACTOR: Final = frozenset({"id", "type"})
+AUDIT_WORDS: Final = {"outcome": OUTCOMES, "decision": DECISIONS}
 
 
 def unknown_members(record: dict[str, Any]) -> list[str]:
@@ -52,7 +74,7 @@ def place_fault(record: dict[str, Any]) -> str | None:
         if name not in record:
             return f"{name} is missing"
     seq = record["seq"]
-    if type(seq) is not int or not 1 <= seq <= _MAX_SEQ:  # not isinstance: True is an int, and no number
+    if type(seq) is not int or not 1 <= seq <= MAX_SEQ:  # not isinstance: True is an int, and no number
         return "seq must be an integer from 1 to 2^53 - 1"
     if not _matches(HEX32, record["stream"]):
         return "stream must be 32 lower-case hex digits"
@@ -69,7 +91,7 @@ def place_fault(record: dict[str, Any]) -> str | None:
 
 def audit_fault(record: dict[str, Any]) -> str | None:
     """Say what is wrong with the other members, if anything is."""
-    for name, kind in _TOP.items():
+    for name, kind in TOP_TYPES.items():
         if name in record and not isinstance(record[name], kind):
             return f"{name} must be {_said(kind)}"
     if not record.get("event_name"):
@@ -77,28 +99,28 @@ def audit_fault(record: dict[str, Any]) -> str | None:
     audit = record.get("audit")
     if audit is None:
         return "audit is missing"
-    return _inside_audit(audit) or _inside_otel(record.get("otel", {}))
+    return _inside_audit(audit) or otel_fault(record.get("otel", {}))
 
 
 def _inside_audit(audit: dict[str, Any]) -> str | None:
-    for name, kind in _AUDIT.items():
+    for name in sorted(REQUIRED_AUDIT - audit.keys()):
+        return f"audit.{name} is missing"
+    for name, kind in AUDIT_TYPES.items():
         if name in audit and not isinstance(audit[name], kind):
             return f"audit.{name} must be {_said(kind)}"
-    if "action" not in audit:
-        return "audit.action is missing"
-    if not _is_one_of(audit.get("outcome"), OUTCOMES):
-        return "audit.outcome must be success, failure or unknown"
-    if not _is_one_of(audit.get("decision", "allowed"), DECISIONS):
-        return "audit.decision must be allowed or denied"
-    actor = audit.get("actor", {})
+    for name, words in AUDIT_WORDS.items():
+        if name in audit and not _is_one_of(audit[name], words):
+            return f"audit.{name} must be one of {', '.join(sorted(words))}"
+    actor = audit["actor"]
     if not isinstance(actor.get("id"), str):
         return "audit.actor.id must be a string"
     if not _is_one_of(actor.get("type"), ACTOR_TYPES):
-        return "audit.actor.type must be user, service, system or anonymous"
+        return f"audit.actor.type must be one of {', '.join(sorted(ACTOR_TYPES))}"
     return None
 
 
-def _inside_otel(otel: dict[str, Any]) -> str | None:
+def otel_fault(otel: dict[str, Any]) -> str | None:
+    """Say what is wrong with the trace context, if anything is."""
     for name, value in otel.items():
         form = _OTEL.get(name)
         if form is None or not _matches(form, value):

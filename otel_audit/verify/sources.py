@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import glob
 import gzip
+import io
 import os
 import re
 import stat
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import IO, Any, Final, NamedTuple, Protocol
 
 __all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources", "open_source"]
@@ -25,7 +25,7 @@ _MAX_EXPANSION: Final = 200
 _FREE_EXPANSION: Final = 256 * 1024 * 1024
 
 
-class Unreadable(Exception):
+class Unreadable(Exception):  # noqa: N818 - it names a state of the source, as AuditError's subclasses do
     """A source cannot be read, or not to its end. The message says why."""
 
 
@@ -61,7 +61,7 @@ def find_sources(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Source | M
     A path with no file under it is tried as a glob pattern. A file that is named twice is checked once.
     """
     seen: set[str] = set()
-    for path in map(os.fspath, paths):
+    for path in [os.fspath(each) for each in paths]:
         found = False
         for file in _expand(path):
             found = True
@@ -113,7 +113,7 @@ def open_source(source: Source) -> Iterator[Reader]:
 def _open_file(path: str, stack: contextlib.ExitStack) -> _Bounded:
     # O_NONBLOCK: opening a FIFO that nobody writes to must not hang.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    file = stack.enter_context(open(descriptor, "rb", buffering=0))
+    file = stack.enter_context(io.FileIO(descriptor))
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         raise Unreadable("not a regular file; pipe it in and name it `-`")
@@ -154,7 +154,7 @@ class _Bounded:
 def _decompress(raw: _Bounded, stack: contextlib.ExitStack) -> Reader:
     start = raw.peek(4)
     if start.startswith(_GZIP):
-        return _Expanding(stack.enter_context(gzip.GzipFile(fileobj=raw)), raw)  # type: ignore[arg-type]
+        return _Expanding(stack.enter_context(gzip.GzipFile(mode="rb", fileobj=raw)), raw)
     if start.startswith(_ZSTD):
         return _Expanding(stack.enter_context(_open_zstd(raw)), raw)
     return raw
@@ -162,10 +162,10 @@ def _decompress(raw: _Bounded, stack: contextlib.ExitStack) -> Reader:
 
 def _open_zstd(raw: _Bounded) -> Any:
     try:
-        from compression import zstd
+        from compression import zstd  # type: ignore[import-not-found,unused-ignore]
     except ImportError:
         try:
-            from backports import zstd
+            from backports import zstd  # type: ignore[import-not-found,unused-ignore]
         except ImportError:
             raise Unreadable("zstd: install `backports.zstd`, or pipe `zstd -dc` into `-`") from None
     return zstd.ZstdFile(raw)
@@ -183,7 +183,5 @@ class _Expanding:
         chunk = self._file.read(size)
         self._given += len(chunk)
         if self._given > _FREE_EXPANSION and self._given > _MAX_EXPANSION * self._raw.taken:
-            raise Unreadable(
-                f"it expands to more than {_MAX_EXPANSION} times its size; decompress it yourself"
-            )
+            raise Unreadable(f"it expands to more than {_MAX_EXPANSION} times its size; decompress it yourself")
         return chunk

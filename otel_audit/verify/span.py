@@ -10,8 +10,9 @@ import dataclasses
 from collections import deque
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
+from .bulk import Run
 from .content import Entry
 from .controls import Claim, Cut, Fork, read_control
 from .findings import Finding, Findings
@@ -37,6 +38,8 @@ class Rules:
     """Lines may have been parsed and written again."""
     mixed: bool = False
     """Lines that are no records may stand between records."""
+    unordered: bool = False
+    """The order of lines means nothing, and identical copies are no fault."""
     max_silence: float | None = None
     """Seconds."""
 
@@ -107,10 +110,9 @@ class Span:
     def report(self, code: str, line: int | None, seq: int, count: int = 1, **more: str | None) -> Finding:
         """Add a finding; one that goes on where the last one ended is counted there."""
         last = self._shared.findings.last()
-        if last is not None and code in _MERGED and last.code == code and last.stream == self.stream:
-            if (last.seq or 0) + last.count == seq:
-                last.count += 1
-                return last
+        if last is not None and code in _MERGED and last.continues_with(code, self.stream, seq):
+            last.count += 1
+            return last
         found = Finding(code, self.file, line, stream=self.stream, seq=seq, count=count, **more)  # type: ignore[arg-type]
         return self._shared.findings.add(found)
 
@@ -139,29 +141,39 @@ class Span:
         self.also = entry.computed
         self.damaged_tail = 1
 
-    def take_run(self, first: Entry, hashes: list[str], times: Sequence[str], line: int) -> None:
-        """Follow the stream by records that are sound, stand in order and hold no control record.
+    def take_run(self, run: Run, lines: Sequence[int]) -> None:
+        """Follow the stream by many records that are sound and in order; `lines` are their line numbers."""
+        start = 0
+        for control in (*run.controls, len(run.hashes)):
+            if start < control:
+                self._take_plain(run, lines, start, control)
+            if control < len(run.hashes):
+                self.take(run.entry(control), lines[control])
+            start = control + 1
 
-        `first` is the first of them; it continues the stream (`continues`).
-        """
+    def _take_plain(self, run: Run, lines: Sequence[int], start: int, end: int) -> None:
+        if not self._would_follow(run.seq + start, run.hashes[start - 1] if start else run.prev):
+            for place in range(start, end):
+                self.take(run.entry(place), lines[place])
+            return
         if self.first is None:
-            self._begin(first, line)
-        seq = first.seq
-        if times[0] < self.latest or list(times) != sorted(times) or self._is_silence(self.latest, times[-1]):
-            for place, time in enumerate(times):
-                self._check_time(time, seq + place, line + place)
+            self._begin(run.entry(start), lines[start])
+        times = run.times[start:end]
+        if times[0] < self.latest or times != sorted(times) or self._is_silence(self.latest, times[-1]):
+            for place, time in enumerate(times, start):
+                self._check_time(time, run.seq + place, lines[place])
         self.latest = max(self.latest, times[-1])
-        self.records += len(hashes)
-        self.seq, self.hash, self.also = seq + len(hashes) - 1, hashes[-1], ""
-        self.last_line, self.last_time = line + len(hashes) - 1, times[-1]
+        self.records += end - start
+        self.seq, self.hash, self.also = run.seq + end - 1, run.hashes[end - 1], ""
+        self.last_line, self.last_time = lines[end - 1], times[-1]
         self._settle()
-        self._recent.append((seq, hashes))
+        self._recent.append((run.seq + start, run.hashes[start:end]))
 
-    def continues(self, seq: int, prev: str | None) -> bool:
-        """Tell whether a record at this place would follow without a finding."""
-        if self.closed_at is not None or self._damaged or self._strays_seen != self._shared.strays:
-            return False
-        return self.first is None or (seq == self.seq + 1 and prev == self.hash)
+    def _would_follow(self, seq: int, prev: str | None) -> bool:
+        """Tell whether a record at this place gives no finding."""
+        if self.first is None:
+            return True
+        return self.closed_at is None and seq == self.seq + 1 and prev in {self.hash, self.also}
 
     def finish(self) -> None:
         """The source has ended: note what may stand behind the last record, forget what only served the reading."""
@@ -176,9 +188,7 @@ class Span:
             passed = seconds_between(self._beat[0], entry.time)
             drift = passed - (monotonic - self._beat[1])
             if abs(drift) > CLOCK_TOLERANCE and passed >= 0:
-                self.report(
-                    "CLOCK_STEP", line, entry.seq, detail=f"by {drift:+.1f} s since the heartbeat before"
-                )
+                self.report("CLOCK_STEP", line, entry.seq, detail=f"by {drift:+.1f} s since the heartbeat before")
         self._beat = (entry.time, monotonic)
 
     def _begin(self, entry: Entry, line: int) -> None:
@@ -261,9 +271,7 @@ class Span:
         latest = self.latest
         if time >= latest:
             if latest and self._is_silence(latest, time):
-                self.report(
-                    "SILENCE", line, seq, detail=f"{seconds_between(latest, time):.0f} s without a record"
-                )
+                self.report("SILENCE", line, seq, detail=f"{seconds_between(latest, time):.0f} s without a record")
             self.latest = time
         elif seconds_between(time, latest) > CLOCK_TOLERANCE:
             self.report("CLOCK_BACK", line, seq, expected=f"not before {latest}", actual=time)

@@ -1,0 +1,120 @@
+"""Lines inside other lines: what container runtimes, collectors and search stores wrap around a record.
+
+An envelope takes whole lines of a source and gives the record lines in them. What it does not recognise it hands on
+as it is, if it looks like a record: nothing is skipped because something else stands before it.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+from .content import looks_like_record
+from .lines import LINE_CAP
+
+__all__ = ["Envelope", "choose_envelope"]
+
+_RECORD_START: Final = b'{"@timestamp":"'
+_CRI: Final = re.compile(rb"\d{4}-\d\d-\d\dT\S+ (stdout|stderr) ([FP])(?::\S*)? (.*)", re.DOTALL)
+_DOCKER: Final = re.compile(rb'\{"log":"')
+_SNIFFED: Final = 1000
+
+
+class Envelope:
+    """What wraps the records of one source; keeps the pieces of lines that a runtime split."""
+
+    def __init__(self, unwrap: Callable[[bytes, dict[str, bytes]], Iterator[bytes]], *, ordered: bool) -> None:
+        self._unwrap = unwrap
+        self._pieces: dict[str, bytes] = {}
+        self.ordered = ordered
+        """Whether records come out in the order in which they were written, and once."""
+
+    def open(self, lines: Sequence[bytes], numbers: Sequence[int]) -> tuple[list[bytes], list[int]]:
+        """Return the lines inside these lines, each with the number of the line that it stood in."""
+        inner: list[bytes] = []
+        inner_numbers: list[int] = []
+        for line, number in zip(lines, numbers, strict=True):
+            for found in self._unwrap(line, self._pieces):
+                inner.append(found)
+                inner_numbers.append(number)
+        return inner, inner_numbers
+
+
+def choose_envelope(lines: Sequence[bytes]) -> Envelope | None:
+    """Return the envelope of the first line that holds a record; None if that record stands there by itself."""
+    for line in lines[:_SNIFFED]:
+        if line.startswith(_RECORD_START) or not looks_like_record(line.replace(b"\\", b"")):
+            if line.startswith(_RECORD_START):
+                return None
+            continue
+        if _CRI.fullmatch(line):
+            return Envelope(_open_cri, ordered=True)
+        if _DOCKER.match(line):
+            return Envelope(_open_docker, ordered=True)
+        if line.startswith(b"{") and _parse(line) is not None:
+            return Envelope(_open_json, ordered=False)
+        if _RECORD_START in line:
+            return Envelope(_open_prefixed, ordered=True)
+        return None
+    return None
+
+
+def _open_cri(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
+    """Kubernetes: `<time> stdout F <line>`; P marks a piece that goes on in the next line of the same stream."""
+    found = _CRI.fullmatch(line)
+    if found is None:
+        yield line
+        return
+    stream = found[1].decode()
+    whole = pieces.pop(stream, b"") + found[3]
+    if found[2] == b"F":
+        yield whole
+    elif len(whole) <= LINE_CAP:
+        pieces[stream] = whole
+
+
+def _open_docker(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
+    """Docker's json-file: `{"log":"<line>\\n","stream":"stdout",...}`; without the newline it is a piece."""
+    value = _parse(line)
+    log = value.get("log") if isinstance(value, dict) else None
+    if not isinstance(log, str):
+        yield line
+        return
+    stream = str(value.get("stream"))[:16] if isinstance(value, dict) else ""
+    whole = pieces.pop(stream, b"") + log.encode("utf-8", "surrogatepass")
+    if whole.endswith(b"\n"):
+        yield whole[:-1]
+    elif len(whole) <= LINE_CAP:
+        pieces[stream] = whole
+
+
+def _open_json(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
+    """Any JSON that holds record lines as strings: an OTLP body, `event.original`, `raw_data`, a Loki entry."""
+    value = _parse(line)
+    if value is None:
+        yield line
+        return
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting.extend(reversed(each.values()))
+        elif isinstance(each, list):
+            waiting.extend(reversed(each))
+        elif isinstance(each, str) and looks_like_record(text := each.encode("utf-8", "surrogatepass")):
+            yield text.rstrip(b"\n")
+
+
+def _open_prefixed(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
+    """Something before the line: `docker compose logs`, `kubectl logs --prefix`, `logcli`, syslog."""
+    start = line.find(_RECORD_START)
+    yield line[max(0, start) :]
+
+
+def _parse(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
