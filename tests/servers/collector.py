@@ -12,6 +12,7 @@ import socket
 import subprocess
 import time
 import urllib.request
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import final
@@ -92,15 +93,13 @@ class Collector:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self.kill()
+        self.kill()
 
     def start(self) -> None:
         """Start it and wait until all its pipelines run."""
+        environment = {**self._environment, "INVOCATION_ID": uuid.uuid4().hex}  # as systemd does
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                self._command, env=self._environment, stderr=log, stdin=subprocess.DEVNULL
-            )
+            self._process = subprocess.Popen(self._command, env=environment, stderr=log, stdin=subprocess.DEVNULL)
         wait_until(f"the Collector is ready:\n{self.log()[-2000:]}", self._ready)
 
     def kill(self) -> None:
@@ -126,10 +125,10 @@ class Collector:
             return False
 
     def _end(self, how: signal.Signals) -> None:
-        assert self._process is not None
-        self._process.send_signal(how)
-        self._process.wait(30)
-        self._process = None
+        if self._process is not None:
+            self._process.send_signal(how)
+            self._process.wait(30)
+            self._process = None
 
 
 def _gates(config: Path) -> list[str]:

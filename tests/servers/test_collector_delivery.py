@@ -47,9 +47,8 @@ class Store:
     """The far end: a Collector with to-file.yaml, and what it wrote."""
 
     def __init__(self, directory: Path) -> None:
-        self.file = directory / "store" / "audit.jsonl"
-        self.file.parent.mkdir()
-        self.collector = Collector("to-file.yaml", directory, {"AUDIT_FILE": str(self.file)})
+        self.directory = directory / "store"
+        self.collector = Collector("to-file.yaml", directory, {"AUDIT_DIR": str(self.directory)})
 
     def __enter__(self) -> Store:
         self.collector.start()
@@ -63,11 +62,9 @@ class Store:
         return f"http://{self.collector.address}"
 
     def lines(self) -> list[str]:
-        """Every whole record written so far, in the order of arrival, repetitions included."""
-        if not self.file.exists():
-            return []
-        whole, _, _ = self.file.read_bytes().rpartition(b"\n")
-        return list(bodies_of(whole.splitlines()))
+        """Every record in whole documents written so far, repetitions included."""
+        wholes = (path.read_bytes().rpartition(b"\n")[0] for path in self.directory.iterdir())
+        return [body for whole in wholes for body in bodies_of(whole.splitlines())]
 
     def has(self, lines: Sequence[str]) -> bool:
         return set(lines) <= set(self.lines())
@@ -90,7 +87,7 @@ def client_context(issued: Certificates) -> ssl.SSLContext:
 
 
 def verify(path: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "otel_audit.cli", "verify", "--unordered", str(path)]
+    command = [sys.executable, "-m", "otel_audit", "verify", "--unordered", str(path)]
     return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
@@ -121,18 +118,19 @@ def test_every_answered_record_is_in_the_file_whenever_the_collector_dies(store:
     sender.finish()
 
     assert store.has(lines)
-    assert_verifies(store.file)
+    assert_verifies(store.directory)
 
 
 def test_a_changed_record_in_the_file_is_found(store: Store) -> None:
     lines = sealed_stream(100)
     assert post(store.collector.address, request_of(lines)) == 200
-    assert_verifies(store.file)
-    written = store.file.read_text()
+    assert_verifies(store.directory)
+    (file,) = store.directory.iterdir()
+    written = file.read_text()
     assert written.count("INV-42") == 1
-    store.file.write_text(written.replace("INV-42", "INV-43"))
+    file.write_text(written.replace("INV-42", "INV-43"))
 
-    assert verify(store.file).returncode == 1
+    assert verify(store.directory).returncode == 1
 
 
 def test_the_gateway_keeps_what_it_answered_while_the_store_is_away(
@@ -150,7 +148,7 @@ def test_the_gateway_keeps_what_it_answered_while_the_store_is_away(
 
         store.collector.start()
         wait_until("everything is in the store", lambda: store.has(lines), 60)
-    assert_verifies(store.file)
+    assert_verifies(store.directory)
 
 
 def test_the_gateway_lets_nobody_in_without_a_certificate_of_ours(
@@ -188,7 +186,7 @@ def test_two_tiers_carry_a_growing_journal_to_the_store(
                 agent.start()
             everything = streams[0] + streams[1]
             wait_until("everything is in the store", lambda: store.has(everything), 120)
-    assert_verifies(store.file)
+    assert_verifies(store.directory)
 
 
 def test_an_agent_does_not_send_half_a_line(store: Store, certificates: Certificates, tmp_path: Path) -> None:
@@ -206,7 +204,7 @@ def test_an_agent_does_not_send_half_a_line(store: Store, certificates: Certific
         agent.start()
         wait_until("the line is in the store", lambda: store.has(lines))
     assert store.lines() == lines
-    assert_verifies(store.file)
+    assert_verifies(store.directory)
 
 
 def test_an_agent_projects_what_search_needs_and_leaves_the_line_alone(
@@ -271,7 +269,7 @@ def test_container_output_arrives_sealed_lines_apart_from_ordinary_ones(
             wait_until("everything is in the store", lambda: store.has(everything), 120)
             wait_until("the ordinary line is where those go", lambda: "just a line" in ordinary.bodies())
     assert set(store.lines()) == set(everything)
-    assert_verifies(store.file)
+    assert_verifies(store.directory)
 
 
 def thirds(lines: Sequence[str]) -> list[Sequence[str]]:
@@ -298,9 +296,7 @@ def as_docker(line: str) -> str:
     return json.dumps({"log": line + "\n", "stream": "stdout", "time": "2026-11-21T22:30:00.000000000Z"})
 
 
-def test_audit_records_go_their_own_way_whatever_happens_to_ordinary_logs(
-    store: Store, tmp_path: Path
-) -> None:
+def test_audit_records_go_their_own_way_whatever_happens_to_ordinary_logs(store: Store, tmp_path: Path) -> None:
     lines = sealed_stream(RECORDS)
     with Receiver() as ordinary:
         ordinary.status = 503
@@ -314,12 +310,10 @@ def test_audit_records_go_their_own_way_whatever_happens_to_ordinary_logs(
             ordinary.status = 200
             assert post(router.address, request_of(["another ordinary line"], attributes=False)) == 200
             wait_until("everything is in the store", lambda: store.has(lines), 60)
-            wait_until(
-                "the ordinary line is where those go", lambda: "another ordinary line" in ordinary.bodies()
-            )
+            wait_until("the ordinary line is where those go", lambda: "another ordinary line" in ordinary.bodies())
     assert set(store.lines()) == set(lines)
     assert set(ordinary.bodies()).isdisjoint(lines)
-    assert_verifies(store.file)
+    assert_verifies(store.directory)
 
 
 def test_lines_over_tcp_arrive_and_what_a_crash_took_is_closed_by_sending_it_again(
@@ -343,7 +337,7 @@ def test_lines_over_tcp_arrive_and_what_a_crash_took_is_closed_by_sending_it_aga
         with connected(agent.port, context) as connection:
             connection.sendall(framed(lines))
             wait_until("everything is in the store", lambda: store.has(lines), 60)
-    assert_verifies(store.file)
+    assert_verifies(store.directory)
 
 
 def test_tcp_lets_nobody_in_without_a_certificate_of_ours(
