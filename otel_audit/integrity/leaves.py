@@ -6,6 +6,7 @@ signed over records that do not stand. For findings about what is wrong, `otel-a
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from hashlib import sha256
@@ -13,20 +14,22 @@ from typing import Final, NamedTuple
 
 from otel_audit.chain import HASH_MEMBER_LENGTH
 from otel_audit.errors import FormatError
-from otel_audit.record import MAX_LINE
+from otel_audit.record import MAX_LINE, Control
 
 __all__ = ["Leaves", "read_leaves"]
 
 _TAIL: Final = re.compile(
     rb'(?:,"prev_hash":"([0-9a-f]{64})")?,"seq":([1-9][0-9]{0,15}),"stream":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"}\n\Z'
 )
+_CHECKPOINT: Final = f'"event_name":"{Control.CHECKPOINT}"'.encode()
 
 
 class Leaves(NamedTuple):
-    """A stream's packed leaf hashes, in order, and the line that was asked for."""
+    """A stream's packed leaf hashes, in order; the line that was asked for; the last checkpoint in the stream."""
 
     packed: bytes
     line: bytes | None
+    checkpoint: str | None
 
 
 def read_leaves(journal: str | os.PathLike[str], stream: str, *, line_of: int | None = None) -> Leaves:
@@ -44,16 +47,25 @@ def read_leaves(journal: str | os.PathLike[str], stream: str, *, line_of: int | 
     if not names:
         raise FileNotFoundError(f"{directory} holds no stream {stream}")
     packed = bytearray()
-    wanted = None
+    wanted = checkpoint = None
     for name in names:
         with open(os.path.join(directory, name), "rb") as file:
             while (line := file.readline(MAX_LINE + 1)).endswith(b"\n"):
                 seq = _take(line, stream, packed, name)
                 if seq == line_of:
                     wanted = line
+                if _CHECKPOINT in line:
+                    checkpoint = _note(line) or checkpoint
             if len(line) > MAX_LINE:
                 raise FormatError(f"{name}: a line behind record {len(packed) // 32} is longer than {MAX_LINE} bytes")
-    return Leaves(bytes(packed), wanted)
+    return Leaves(bytes(packed), wanted, checkpoint)
+
+
+def _note(line: bytes) -> str | None:
+    record = json.loads(line)
+    data = record.get("data")
+    note = data.get("note") if isinstance(data, dict) and record["event_name"] == Control.CHECKPOINT else None
+    return note if isinstance(note, str) else None
 
 
 def _take(line: bytes, stream: str, packed: bytearray, name: str) -> int:

@@ -24,12 +24,16 @@ from otel_audit.integrity.merkle import HASH_SIZE, Packed, ProofError, inclusion
 from otel_audit.integrity.note import MAX_NOTE, decode_base64, parse_note
 from otel_audit.integrity.policy import Policy
 
-__all__ = ["MAX_PROOF", "TlogProof", "make_proof"]
+__all__ = ["MAX_PROOF", "QuorumError", "TlogProof", "make_proof"]
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 MAX_PROOF: Final = MAX_NOTE + 65_536
 _MAX_STEPS: Final = 63
 _INDEX: Final = re.compile("0|[1-9][0-9]{0,18}")
+
+
+class QuorumError(ProofError):
+    """Fewer witnesses than the policy demands have cosigned the checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,12 +90,12 @@ class TlogProof:
         """Check that the record with this hash stands at `index` in a log that the policy trusts.
 
         Raises:
-            ProofError: it does not, or the quorum of witnesses is not met (c2sp.org/tlog-proof, "Verifying").
+            ProofError: it does not; `QuorumError`: too few witnesses (c2sp.org/tlog-proof, "Verifying a tlog proof").
             NoteError: the checkpoint is not signed as the policy demands.
         """
         head = trust(self.checkpoint, policy, now=now)
         if not policy.quorum_met(head.witnesses):
-            raise ProofError(f"the checkpoint lacks the cosignatures of quorum {policy.quorum!r}")
+            raise QuorumError(f"the checkpoint lacks the cosignatures of quorum {policy.quorum!r}")
         verify_inclusion(leaf, self.index, head.checkpoint.size, self.path, head.checkpoint.root)
         return head
 

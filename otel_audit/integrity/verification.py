@@ -160,9 +160,14 @@ class StreamIntegrity:
         packed = bytes.fromhex("".join(hashes))
         if len(packed) != HASH_SIZE * len(hashes):
             raise ValueError("a record hash is 64 hex digits")
+        self.extend_packed(packed, until=until, times=times)
+
+    def extend_packed(self, packed: bytes, *, until: str | None = None, times: Sequence[str] = ()) -> None:
+        """Take the hashes of the next records as 32 bytes each; otherwise like `extend`."""
+        count = len(packed) // HASH_SIZE
         self._pending.hashes += packed
-        self._size += len(hashes)
-        if self.wants_times and len(times) == len(hashes):
+        self._size += count
+        if self.wants_times and len(times) == count:
             self._pending.times.extend(times)
         if until is not None:
             self._until = _posix(until)

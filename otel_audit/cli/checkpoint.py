@@ -1,0 +1,45 @@
+"""`otel-audit checkpoint`: sign the head of a stream by hand."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Sign the present head of a stream, after checking that it extends what was signed before."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `checkpoint` takes."""
+    parser.add_argument("journal", help="directory with the stream's files")
+    parser.add_argument("stream", help="the stream's id")
+    parser.add_argument("--key", required=True, action="append", metavar="FILE", help="key file; may be repeated")
+    parser.add_argument(
+        "--state", metavar="FILE", help="the last signed checkpoint (default: JOURNAL/STREAM.checkpoint)"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Sign, keep the checkpoint as the last one, and print it."""
+    from otel_audit.integrity.checkpoint import Checkpoint, EquivocationError, HeadFile, origin_of
+    from otel_audit.integrity.leaves import read_leaves
+    from otel_audit.integrity.merkle import root_hash
+    from otel_audit.integrity.opening import open_signer
+    from otel_audit.integrity.signatures import sign_note
+
+    signers = [open_signer(path) for path in args.key]
+    leaves = read_leaves(args.journal, args.stream).packed
+    size = len(leaves) // 32
+    state = HeadFile(args.state or os.path.join(args.journal, f"{args.stream}.checkpoint"))
+    last = state.read()
+    if last is not None and (last.size > size or root_hash(leaves, 0, last.size) != last.root):
+        raise EquivocationError(
+            f"these {size} records do not extend the {last.size} that {state.path} says were signed; nothing is signed"
+        )
+    head = Checkpoint(origin_of(signers[0].name, args.stream), size, root_hash(leaves))
+    note = state.advance(head, last, lambda: sign_note(head.encode(), signers, time=int(time.time())).encode())
+    sys.stdout.write(note)
+    return 0

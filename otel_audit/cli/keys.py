@@ -1,0 +1,116 @@
+"""`otel-audit keys`: make, show, rotate and revoke signing keys."""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import time
+from typing import Final
+
+from otel_audit.cli.output import escape, say
+from otel_audit.errors import ConfigurationError
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Make, show, rotate and revoke the keys that sign checkpoints."
+
+_UNITS: Final = {"m": 60, "h": 3600, "d": 86400}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `keys` takes."""
+    actions = parser.add_subparsers(metavar="ACTION", required=True, dest="action")
+
+    generate = actions.add_parser("generate", help="make a key file (PKCS#8, mode 0600) and print its verifier key")
+    generate.add_argument("file", help="where the key goes; FILE.vkey gets the verifier key")
+    generate.add_argument("--name", required=True, help="the key's name, such as shop.example/audit")
+    generate.add_argument("--algorithm", choices=("ed25519", "ml-dsa-44", "cosignature"), default="ed25519")
+    generate.add_argument("--password", action="store_true", help="ask for a password and encrypt the key with it")
+
+    epochs = actions.add_parser("epochs", help="make forward-secure epoch keys and print their verifier key")
+    epochs.add_argument("file", help="where the seed and the public keys go; FILE.vkey gets the verifier key")
+    epochs.add_argument("--name", required=True, help="the key's name, such as shop.example/audit")
+    epochs.add_argument("--length", type=_length, default=3600, help="of one epoch: 15m, 1h (default), 1d")
+    epochs.add_argument("--count", type=int, default=8784, help="of epochs (default: 8784, a year of hours)")
+
+    show = actions.add_parser("show", help="print a key file's verifier key")
+    show.add_argument("file")
+    show.add_argument("--name", help="the key's name, if FILE.vkey is not there")
+
+    rotate = actions.add_parser("rotate", help="print the old key's statement that another key follows it")
+    rotate.add_argument("--old", required=True, metavar="FILE", help="key file of the key that ends")
+    rotate.add_argument("--new", required=True, metavar="VKEY", help="verifier key of the key that follows")
+    rotate.add_argument("--origin", required=True, help="origin of the stream: <key name>/<stream>")
+    rotate.add_argument("--size", required=True, type=int, help="records after which the new key signs")
+
+    revoke = actions.add_parser("revoke", help="print a statement that a key must not be believed any more")
+    revoke.add_argument("--by", required=True, metavar="FILE", help="key file of a key that the policy calls `revoker`")
+    revoke.add_argument("--key", required=True, metavar="VKEY", help="verifier key of the key that is revoked")
+    revoke.add_argument("--reason", required=True)
+    revoke.add_argument(
+        "--good", action="append", default=[], metavar="ORIGIN:SIZE", help="what stays believed; may be repeated"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it; print a verifier key or a signed statement."""
+    actions = {"generate": _generate, "epochs": _epochs, "show": _show, "rotate": _rotate, "revoke": _revoke}
+    for line in actions[args.action](args).split("\n"):
+        say(escape(line))
+    return 0
+
+
+def _generate(args: argparse.Namespace) -> str:
+    from otel_audit.integrity.keys import generate
+
+    password = getpass.getpass("Password for the key: ").encode() if args.password else None
+    return generate(args.file, args.name, algorithm=args.algorithm, password=password)
+
+
+def _epochs(args: argparse.Namespace) -> str:
+    from otel_audit.integrity.epochs import Schedule
+    from otel_audit.integrity.seedfile import provision
+
+    start = int(time.time()) // args.length * args.length
+    return provision(args.file, args.name, Schedule(start, args.length, args.count))
+
+
+def _show(args: argparse.Namespace) -> str:
+    from otel_audit.integrity.opening import open_signer
+
+    return open_signer(args.file, args.name).vkey
+
+
+def _rotate(args: argparse.Namespace) -> str:
+    from otel_audit.integrity.opening import open_signer
+    from otel_audit.integrity.policy import read_vkey
+    from otel_audit.integrity.signatures import sign_note
+    from otel_audit.integrity.statements import Rotation
+
+    signer = open_signer(args.old)
+    text = Rotation(args.origin, signer.vkey, read_vkey(args.new).vkey, args.size).encode()
+    return sign_note(text, [signer], time=int(time.time())).encode()[:-1]
+
+
+def _revoke(args: argparse.Namespace) -> str:
+    from otel_audit.integrity.opening import open_signer
+    from otel_audit.integrity.policy import read_vkey
+    from otel_audit.integrity.signatures import sign_note
+    from otel_audit.integrity.statements import Revocation
+
+    good = {}
+    for each in args.good:
+        origin, _, size = each.rpartition(":")
+        if not origin or not size.isdecimal():
+            raise ConfigurationError(f"{each!r} is not ORIGIN:SIZE")
+        good[origin] = int(size)
+    now = int(time.time())
+    text = Revocation(read_vkey(args.key).vkey, now, args.reason, good).encode()
+    return sign_note(text, [open_signer(args.by)], time=now).encode()[:-1]
+
+
+def _length(text: str) -> int:
+    number, unit = text[:-1], text[-1:]
+    if not number.isdecimal() or unit not in _UNITS or not int(number):
+        raise argparse.ArgumentTypeError(f"{text!r} is no length of an epoch; write 15m, 1h or 1d")
+    return int(number) * _UNITS[unit]

@@ -1,0 +1,63 @@
+"""`otel-audit prove`: one record's proof, for someone who gets neither the log nor access to it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+
+from otel_audit.cli.output import say
+from otel_audit.errors import ConfigurationError
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Write a proof that one record stands in the signed log, without showing the others."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `prove` takes."""
+    parser.add_argument("journal", help="directory with the stream's files")
+    parser.add_argument("record", metavar="ID", help="the record's id: <stream>-<seq>")
+    parser.add_argument(
+        "--checkpoint", metavar="FILE", help="signed checkpoint to prove it under (default: the newest that is there)"
+    )
+    parser.add_argument("-o", "--output", metavar="BASE", help="writes BASE.tlog-proof and BASE.json (default: ID)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the proof and the record's line; print where."""
+    from otel_audit.integrity.leaves import read_leaves
+    from otel_audit.integrity.proof import make_proof
+
+    found = re.fullmatch("([0-9a-f]{32})-([1-9][0-9]{0,15})", args.record)
+    if found is None:
+        raise ConfigurationError(f"{args.record!r} is no record id; it reads <stream, 32 hex digits>-<number>")
+    stream, seq = found[1], int(found[2])
+    leaves = read_leaves(args.journal, stream, line_of=seq)
+    if leaves.line is None:
+        raise ConfigurationError(f"the stream has {len(leaves.packed) // 32} records, none with number {seq}")
+    note = _checkpoint(args, stream, leaves.checkpoint)
+    try:
+        proof = make_proof(leaves.packed, seq - 1, note)
+    except ValueError as error:
+        raise ConfigurationError(f"the checkpoint does not prove this record: {error}") from error
+    base = args.output or args.record
+    _write(f"{base}.tlog-proof", proof.encode().encode())
+    _write(f"{base}.json", leaves.line)
+    say(f"{base}.json is the record, {base}.tlog-proof its proof ({len(proof.encode().encode())} bytes)")
+    return 0
+
+
+def _checkpoint(args: argparse.Namespace, stream: str, in_stream: str | None) -> str:
+    path = args.checkpoint or os.path.join(args.journal, f"{stream}.checkpoint")
+    if args.checkpoint or os.path.exists(path):
+        with open(path, encoding="utf-8") as file:
+            return file.read()
+    if in_stream is None:
+        raise ConfigurationError("nothing of this stream is signed; `otel-audit checkpoint` signs it")
+    return in_stream
+
+
+def _write(path: str, content: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(content)

@@ -1,0 +1,82 @@
+"""`otel-audit verify-proof`: check one record's proof. Needs the record, the proof and a policy; no log, no network."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from otel_audit.cli.output import escape, paint, say
+
+if TYPE_CHECKING:
+    from otel_audit.cli.output import Style
+    from otel_audit.integrity.policy import Policy
+    from otel_audit.integrity.proof import TlogProof
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Check that a record stands in a log that a trust policy trusts, by its proof alone."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `verify-proof` takes."""
+    parser.add_argument("record", help="file with the record's line, byte for byte; - for stdin")
+    parser.add_argument("proof", help="the .tlog-proof file")
+    parser.add_argument("--policy", required=True, metavar="FILE", help="trust policy; get it from elsewhere")
+    parser.add_argument("--quiet", "-q", action="store_true", help="print nothing; the exit code says it")
+    parser.epilog = "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed, 4 signed by no trusted key"
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check, print one sentence, and return the exit code."""
+    from otel_audit.integrity.merkle import ProofError
+    from otel_audit.integrity.note import NoteError
+    from otel_audit.integrity.policy import Policy
+    from otel_audit.integrity.proof import MAX_PROOF, QuorumError, TlogProof
+
+    policy = Policy.load(args.policy)
+    line = _read_line(args.record)
+    with open(args.proof, "rb") as file:
+        raw = file.read(MAX_PROOF + 1)
+    try:
+        code, text = 0, _check(line, TlogProof.parse(raw), policy)
+    except QuorumError as error:
+        code, text = 3, str(error)
+    except NoteError as error:
+        code, text = 4 if error.code == "note-no-known-signature" else 1, str(error)
+    except ProofError as error:
+        code, text = 1, str(error)
+    if not args.quiet:
+        label = {0: "PROVED", 1: "TAMPERED", 3: "INCOMPLETE", 4: "UNVERIFIABLE"}[code]
+        style: Style = "good" if code == 0 else "bad" if code == 1 else "doubtful"
+        say(f"{paint(label, style)}: {escape(text)}")
+    return code
+
+
+def _check(line: bytes, proof: TlogProof, policy: Policy) -> str:
+    from otel_audit.integrity.checkpoint import stream_of
+    from otel_audit.integrity.merkle import ProofError
+    from otel_audit.verify.content import examine
+
+    entry, fault = examine(line.removesuffix(b"\n"))
+    if entry is None or fault is not None:
+        raise ProofError(f"this is no record as it was sealed: {fault.code if fault else 'NOT_A_RECORD'}")
+    head = proof.verify(bytes.fromhex(entry.computed), policy, now=time.time())
+    if entry.seq != proof.index + 1 or entry.stream != stream_of(head.checkpoint.origin):
+        raise ProofError(f"the proof is of record {proof.index + 1} of {head.checkpoint.origin}, this is another")
+    signers = ", ".join(sorted({each.key.name for each in head.signers}))
+    witnesses = ", ".join(sorted(key.name for key in head.witnesses)) or "no witness"
+    return (
+        f"record {entry.stream}-{entry.seq} of {entry.time} is one of the first {head.checkpoint.size} records that "
+        f"{signers} signed; seen by {witnesses}"
+    )
+
+
+def _read_line(path: str) -> bytes:
+    from otel_audit.record import MAX_LINE
+
+    if path == "-":
+        return sys.stdin.buffer.read(MAX_LINE + 1)
+    with open(path, "rb") as file:
+        return file.read(MAX_LINE + 1)
