@@ -150,9 +150,12 @@ class Door:
             audit.update(stated)
             if rest:
                 data = {**rest, **data}
-        name = DEFAULT_EVENT if event_name is None else normalize_event_name(event_name, notes)
-        if "action" not in audit:
-            audit["action"] = "LOG" if name == DEFAULT_EVENT else name.rpartition(".")[2].upper()
+        if event_name is None or event_name == DEFAULT_EVENT:
+            name, action = DEFAULT_EVENT, "LOG"
+        else:
+            name = normalize_event_name(event_name, notes)
+            action = name.rpartition(".")[2].upper()
+        audit.setdefault("action", action)
         record["audit"], record["event_name"] = audit, name
         if data:
             record["data"] = data

@@ -49,12 +49,11 @@ def normalize(given: Mapping[Any, Any], notes: list[Alteration]) -> tuple[dict[s
     for key, value in given.items():
         if value is None:
             continue
-        name = _OTHER_NAMES.get(key, key) if isinstance(key, str) else key
-        if name == "actor.on_behalf_of":
-            audit.setdefault("actor", dict(ANONYMOUS))
-            audit["actor"] = {**audit["actor"], "on_behalf_of": value}
-        elif name in _READERS:
-            _READERS[name](value, audit, rest, notes)
+        name = _OTHER_NAMES.get(key, key)
+        if (read := _READERS.get(name)) is not None:
+            read(value, audit, rest, notes)
+        elif name == "actor.on_behalf_of":
+            audit["actor"] = {**audit.get("actor", ANONYMOUS), "on_behalf_of": value}
         elif name in AUDIT_MEMBERS and name != "altered":
             audit[name] = value
         elif name != "event_name":
@@ -67,6 +66,9 @@ def _read_action(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes:
 
 
 def _read_actor(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:
+    if type(value) is str and value and "actor" not in audit:  # the usual case
+        audit["actor"] = {"id": value, "type": "user" if value != "anonymous" else "anonymous"}
+        return
     known = audit.get("actor", {}) if "on_behalf_of" in audit.get("actor", {}) else {}
     actor = dict(value) if isinstance(value, Mapping) else {"id": value}
     identity = actor.get("id", actor.get("name"))
@@ -75,7 +77,7 @@ def _read_actor(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: 
         identity, kind = "anonymous", "anonymous"
     else:
         kind = actor.get("type", "anonymous" if identity == "anonymous" else "user")
-    if kind not in ACTOR_TYPES:
+    if not isinstance(kind, str) or kind not in ACTOR_TYPES:
         notes.append(Alteration("/audit/actor/type", f"not an actor type: {kind!s:.64}"))
         kind = "user"
     delegated = {"on_behalf_of": known["on_behalf_of"]} if known else {}
@@ -85,9 +87,9 @@ def _read_actor(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: 
 def _read_outcome(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:
     if isinstance(value, bool):
         audit["outcome"] = "success" if value else "failure"
-    elif value in OUTCOMES:
+    elif isinstance(value, str) and value in OUTCOMES:
         audit["outcome"] = str(value)
-    elif value in _DENIALS:
+    elif isinstance(value, str) and value in _DENIALS:
         audit["outcome"] = "failure"
         audit.setdefault("decision", "denied")
     else:
@@ -97,7 +99,7 @@ def _read_outcome(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes
 
 
 def _read_decision(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:
-    if value in DECISIONS:
+    if isinstance(value, str) and value in DECISIONS:
         audit["decision"] = str(value)
     else:
         rest["decision"] = value
@@ -114,11 +116,10 @@ def _read_targets(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes
 
 
 def _target(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, str) and (typed := _TYPED_TARGET.fullmatch(value)):
-        return {"id": typed[2], "type": typed[1]}
-    return {"id": value if isinstance(value, str) else str(value)}
+    if isinstance(value, str):
+        typed = _TYPED_TARGET.fullmatch(value)
+        return {"id": value} if typed is None else {"id": typed[2], "type": typed[1]}
+    return dict(value) if isinstance(value, Mapping) else {"id": str(value)}
 
 
 def _read_source(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:
