@@ -44,9 +44,7 @@ def policy(tmp_path: Path, key: Path) -> Path:
     return path
 
 
-def test_a_key_is_made_once_and_shown_by_its_public_half(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_key_is_made_once_and_shown_by_its_public_half(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = str(tmp_path / "k")
     assert main(["keys", "generate", path, "--name", NAME]) == 0
     made = capsys.readouterr().out.strip()
@@ -71,17 +69,13 @@ def test_epoch_keys_sign_by_hand_like_any_other(
     assert open_note(parse_note(capsys.readouterr().out), [read_vkey(vkey)])
 
 
-def test_statements_are_printed_as_signed_notes(
-    tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_statements_are_printed_as_signed_notes(tmp_path: Path, key: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "generate", str(tmp_path / "new"), "--name", NAME]) == 0
     new = capsys.readouterr().out.strip()
     old = read_vkey(Path(f"{key}.vkey").read_text().strip())
     assert main(["keys", "rotate", "--old", str(key), "--new", new, "--origin", f"{NAME}/x", "--size", "5"]) == 0
     assert Rotation.open(capsys.readouterr().out, [old]) == Rotation(f"{NAME}/x", old.vkey, new, 5)
-    assert (
-        main(["keys", "revoke", "--by", str(key), "--key", new, "--reason", "lost", "--good", f"{NAME}/x:7"]) == 0
-    )
+    assert main(["keys", "revoke", "--by", str(key), "--key", new, "--reason", "lost", "--good", f"{NAME}/x:7"]) == 0
     found = Revocation.open(capsys.readouterr().out, [old])
     assert (found.key, found.reason, found.good) == (new, "lost", {f"{NAME}/x": 7})
     assert main(["keys", "revoke", "--by", str(key), "--key", new, "--reason", "lost", "--good", "7"]) == 2
@@ -266,7 +260,9 @@ def test_nothing_is_not_the_same_as_nothing(tmp_path: Path, capsys: pytest.Captu
     assert main(["compare", one, str(tmp_path / "nowhere")]) == 2
 
 
-def test_the_answer_is_a_line_for_people(tmp_path: Path, lines: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_answer_is_a_line_for_people(
+    tmp_path: Path, lines: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
     one = copy_of(tmp_path, "one", lines)
     assert main(["compare", one, copy_of(tmp_path, "two", lines)]) == 0
     assert capsys.readouterr().out == "THE SAME: 10 records in 1 streams\n"
