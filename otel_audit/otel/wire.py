@@ -1,11 +1,10 @@
 """OTLP protobuf, written straight from sealed lines.
 
 Building message objects is what OTLP export spends most of its time on, and nearly all of what an audit
-record carries is either one string (the line) or an attribute seen a moment ago. So each record is written
-as the bytes of one `LogRecord` message, with recent attributes kept ready-made, and a request is the
-concatenation of its records: protobuf allows that for repeated fields (Encoding, "Message structure"). The
-field numbers are those of opentelemetry-proto 1.x, where they are frozen (logs "Stable"); the tests read
-every byte back with its own classes.
+record carries is text behind a few names. So each record is written as the bytes of one `LogRecord` message,
+and a request is the concatenation of its records: protobuf allows that for repeated fields (Encoding,
+"Message structure"). The field numbers are those of opentelemetry-proto 1.x, where they are frozen (logs
+"Stable"); the tests read every byte back with its own classes.
 """
 
 from __future__ import annotations
@@ -24,13 +23,7 @@ from .projection import Projection, Value, project
 __all__ = ["RequestWriter", "encode_record"]
 
 _LENGTH_DELIMITED: Final = 2
-_SHORT: Final = 0x80 - 4
-"""Below it, the lengths of an attribute and of its parts are one byte each."""
-_MAX_CACHED_TEXT: Final = 256
-_UNIQUE: Final = frozenset(
-    {"audit.record.id", "audit.sequence.previous_hash", "audit.sequence.previous_record_id"}
-)
-"""Attributes that no two records share: keeping them ready-made would only push out others."""
+_MAX_KNOWN: Final = 256
 _TIMES: Final = struct.Struct("<BQBQ")
 _DOUBLE: Final = struct.Struct("<Bd")
 _FLAGS: Final = struct.Struct("<BI")
@@ -38,7 +31,9 @@ _FLAGS: Final = struct.Struct("<BI")
 
 def _varint(number: int) -> bytes:
     if number < 0x80:
-        return _SMALL[number]
+        return _ONE_BYTE[number]
+    if number < 0x4000:
+        return b"%c%c" % (number & 0x7F | 0x80, number >> 7)
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)
@@ -47,12 +42,22 @@ def _varint(number: int) -> bytes:
     return bytes(out)
 
 
-_SMALL: Final = [bytes([number]) for number in range(0x80)]
+_ONE_BYTE: Final = [bytes([number]) for number in range(0x80)]
 
 
 def _field(number: int, content: bytes) -> bytes:
     """Write a string, bytes or embedded message: tag, length, content."""
     return b"%c%b%b" % (number << 3 | _LENGTH_DELIMITED, _varint(len(content)), content)
+
+
+def _word(number: int, text: str) -> bytes:
+    """Write a string field whose values come again and again."""
+    return _known_word(number, text) if len(text) <= _MAX_KNOWN else _field(number, text.encode())
+
+
+@lru_cache(1024)
+def _known_word(number: int, text: str) -> bytes:
+    return _field(number, text.encode())
 
 
 def _any_value(value: Value) -> bytes:
@@ -70,17 +75,7 @@ def _any_value(value: Value) -> bytes:
 
 def _key_value(name: str, value: Value) -> bytes:
     """Write the fields of a `KeyValue`."""
-    return _field(1, name.encode()) + _field(2, _any_value(value))
-
-
-def _attribute(name: str, value: Value) -> bytes:
-    """Write one `attributes` field of a `LogRecord`."""
-    if type(value) is str:
-        key, text = _key(name), value.encode()
-        length = len(text)
-        if length + len(key) < _SHORT:
-            return b"2%c%b\x12%c\n%c%b" % (length + len(key) + 4, key, length + 2, length, text)
-    return _field(6, _key_value(name, value))
+    return _key(name) + _field(2, _any_value(value))
 
 
 @lru_cache(256)
@@ -88,17 +83,23 @@ def _key(name: str) -> bytes:
     return _field(1, name.encode())
 
 
-_recent_attribute = lru_cache(4096)(_attribute)
+def _attribute(name: str, value: Value) -> bytes:
+    """Write one `attributes` field of a `LogRecord`."""
+    if type(value) is str:
+        text = value.encode()
+        return _text_head(name, len(text)) + text
+    return _field(6, _key_value(name, value))
 
 
-def _attributes(attributes: Mapping[str, Value]) -> list[bytes]:
-    # Only text is looked up: to a cache, 1, 1.0 and True are one key.
-    return [
-        _recent_attribute(name, value)
-        if type(value) is str and name not in _UNIQUE and len(value) <= _MAX_CACHED_TEXT
-        else _attribute(name, value)
-        for name, value in attributes.items()
-    ]
+@lru_cache(4096)
+def _text_head(name: str, length: int) -> bytes:
+    """Return what stands before the text of an attribute: names are few, and so are the lengths of their
+    values.
+    """
+    text = b"\n" + _varint(length)
+    value = b"\x12" + _varint(len(text) + length) + text
+    head = _key(name) + value
+    return b"2" + _varint(len(head) + length) + head
 
 
 def encode_record(stream: str, seq: int, line: bytes) -> bytes:
@@ -120,15 +121,15 @@ def _log_record(shown: Projection, body: bytes) -> bytes:
     if shown.severity_number:
         parts.append(b"\x10%c" % shown.severity_number)
     if shown.severity_text:
-        parts.append(_field(3, shown.severity_text.encode()))
+        parts.append(_word(3, shown.severity_text))
     parts.append(_field(5, body))
-    parts.extend(_attributes(shown.attributes))
+    parts += [_attribute(name, value) for name, value in shown.attributes.items()]
     if shown.trace_id and shown.span_id:
         parts.append(_FLAGS.pack(0x45, shown.trace_flags))
         parts.append(_field(9, bytes.fromhex(shown.trace_id)))
         parts.append(_field(10, bytes.fromhex(shown.span_id)))
     if shown.event_name:
-        parts.append(_field(12, shown.event_name.encode()))
+        parts.append(_word(12, shown.event_name))
     return b"".join(parts)
 
 
