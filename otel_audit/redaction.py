@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from .canonical import Alteration
 
-__all__ = ["DEFAULT_SECRET_NAMES", "MASK", "Redactor"]
+__all__ = ["DEFAULT_SECRET_NAMES", "MASK", "Redactor", "name_patterns", "plain_name"]
 
 MASK: Final = "[redacted]"
 
@@ -35,6 +35,23 @@ DEFAULT_SECRET_NAMES: Final = (
 _MAX_REMEMBERED: Final = 4096
 _MAX_DEPTH: Final = 32
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def plain_name(name: str) -> str:
+    """Return a name as patterns see it: `accessToken`, `Access-Token` and `access token` are all `access_token`."""
+    return _CAMEL.sub("_", name[:256]).lower().replace("-", "_").replace(" ", "_")
+
+
+def name_patterns(add: Iterable[str], keep: Iterable[str]) -> tuple[str, ...]:
+    """Return what `Redactor` takes: the usual names and those to `add`, without those to `keep`; `*` is a wildcard."""
+    masked = (*DEFAULT_SECRET_NAMES, *map(_pattern, add))
+    if not (kept := tuple(map(_pattern, keep))):
+        return masked
+    return (rf"(?!(?:{'|'.join(kept)})\Z)(?:{'|'.join(masked)})",)
+
+
+def _pattern(name: str) -> str:
+    return ".*".join(map(re.escape, plain_name(name).split("*")))
 
 
 class Redactor:
@@ -88,8 +105,7 @@ class Redactor:
     def _is_secret(self, name: Any) -> bool:
         if name in self.harmless or not isinstance(name, str):
             return False
-        plain = _CAMEL.sub("_", name[:256]).lower().replace("-", "_").replace(" ", "_")
-        if self._pattern.fullmatch(plain):
+        if self._pattern.fullmatch(plain_name(name)):
             return True
         if len(self.harmless) < _MAX_REMEMBERED:
             self.harmless.add(name)

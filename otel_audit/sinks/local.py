@@ -15,7 +15,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from otel_audit.errors import ConfigurationError
+
 from .base import SealedLine, SinkUnavailable
+from .urls import read_options, split_url
 
 __all__ = ["FileTarget", "LocalSink", "LocalStore", "StandardTarget"]
 
@@ -173,6 +176,24 @@ class LocalSink:
     def __init__(self, target: StandardTarget | FileTarget, name: str) -> None:
         self.name = name
         self._line = _Line(target)
+
+    @classmethod
+    def from_url(cls, url: str) -> LocalSink:
+        """Return the sink of `stdout:` or `stderr:`.
+
+        Raises:
+            ConfigurationError: the URL holds anything but the option `name`.
+        """
+        parts = split_url(url)
+        if parts.authority or parts.path:
+            raise ConfigurationError(f"sink {parts}: write {parts.scheme}: and nothing behind it")
+        options = read_options(parts.options, cls.from_settings, parts, given=["target"])
+        return cls.from_settings(target=parts.scheme, **options)
+
+    @classmethod
+    def from_settings(cls, *, target: str, name: str | None = None) -> LocalSink:
+        """Return a sink for `stdout` or `stderr`, called `name` or the same."""
+        return cls(StandardTarget(target), name or target)
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Write each line.

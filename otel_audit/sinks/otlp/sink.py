@@ -136,7 +136,7 @@ class OTLPSink:
             self._transport = HttpTransport(settings, client, read, _AGENT)
 
     @classmethod
-    def from_url(cls, url: str) -> OTLPSink:
+    def from_url(cls, url: str, *, resource: Mapping[str, Any] | None = None) -> OTLPSink:
         """Return the sink that a URL describes:
         `otlp[+https|+http|+grpcs|+grpc]://host:port/path?option=value`.
 
@@ -156,7 +156,8 @@ class OTLPSink:
             given = {"endpoint": f"{scheme}://{parts.authority}{quote(parts.path)}", "protocol": protocol}
         elif parts.scheme != "otlp" or parts.path:
             raise ConfigurationError(f"sink {parts}: a host and port are needed, as in {parts.scheme}://collector:4318")
-        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=[*given, "resource"]))
+        options = read_options(parts.options, cls.__init__, parts, given=[*given, "resource"])
+        return cls(**given, **options, resource=resource)
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Send a batch; return when the receiver has accepted every record of it.

@@ -1,0 +1,139 @@
+"""From settings to the process's trail: arguments, else the environment, else a YAML file, else defaults.
+
+Nothing is read before it is needed: the first record of a process that never called `configure` builds the trail
+that the environment describes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..stream import Durability, OnFailure
+from ..trail import AuditTrail
+
+__all__ = ["build_trail", "configure", "current_trail"]
+
+
+def configure(
+    *,
+    config: str | os.PathLike[str] | Mapping[str, Any] | None = None,
+    journal: str | os.PathLike[str] | None = None,
+    memory_bytes: int | str | None = None,
+    segment_bytes: int | str | None = None,
+    quota: int | str | None = None,
+    sinks: Sequence[str | Mapping[str, Any]] | None = None,
+    durability: Durability | None = None,
+    on_failure: OnFailure | None = None,
+    block_timeout: float | str | None = None,
+    ack_timeout: float | str | None = None,
+    fast_fail: bool | None = None,
+    sync_interval: float | str | None = None,
+    heartbeat: float | str | None = None,
+    service: str | None = None,
+    resource: Mapping[str, Any] | None = None,
+    loggers: Sequence[str] | None = None,
+    select: Mapping[str, Any] | None = None,
+    redact: Sequence[str] | None = None,
+    redact_except: Sequence[str] | None = None,
+    signing_key_file: str | os.PathLike[str] | None = None,
+) -> AuditTrail:
+    """Build the process's audit trail and make it the one that handlers and the API use.
+
+    A trail configured before is closed. What is not given comes from the environment (`OTEL_PYTHON_AUDIT_*`), then
+    from the YAML file, then from the defaults; without any setting, sealed lines go to stdout and nothing to disk.
+    Times are seconds or text such as `20ms`, sizes are bytes or text such as `64MiB`. See docs/configuration.md.
+
+    Args:
+        config: a YAML file, or a mapping of the same settings.
+        journal: directory of stream files; `memory` for a bounded queue in memory; empty for none.
+        memory_bytes: most bytes that `journal="memory"` holds.
+        segment_bytes: size at which the next file of a stream begins.
+        quota: most bytes that the journal's directory may hold.
+        sinks: URLs (`stdout:`, `file:///path`, `logstash+tls://host:5044`) or mappings with a `url`.
+        durability: when a logging call returns: `process`, `relaxed`, `always`, `ack`.
+        on_failure: what a caller sees when a record cannot be kept: `warn`, `raise`, `block`.
+        block_timeout: how long `block` keeps trying.
+        ack_timeout: how long `durability="ack"` waits for the required sinks.
+        fast_fail: do not wait for a sink that is known to be down.
+        sync_interval: longest time from a write to its fdatasync.
+        heartbeat: time between `audit.heartbeat` records; 0 for none.
+        service: the service's name (`OTEL_SERVICE_NAME`).
+        resource: resource attributes (`OTEL_RESOURCE_ATTRIBUTES`).
+        loggers: existing loggers whose records, and those of their children, become audit records.
+        select: which of those records: a mapping with `level`, `marker`, `loggers`.
+        redact: names whose values are masked, beside the usual ones.
+        redact_except: names whose values are not masked after all.
+        signing_key_file: private key that signs checkpoints.
+
+    Raises:
+        ConfigurationError: a setting is unusable; a line for each says which, where it is from and what to do.
+    """
+    given = {name: value for name, value in locals().items() if value is not None}
+    from .assembly import assemble
+    from .resolving import resolve
+
+    effective = resolve(given, os.environ)
+    trail = _install(assemble(effective))
+    _listen(effective.settings.loggers, effective.settings.select)
+    return trail
+
+
+def build_trail(given: Mapping[str, Any], environ: Mapping[str, str]) -> AuditTrail:
+    """Build a trail from settings, without making it the configured one and without touching any logger.
+
+    Raises:
+        ConfigurationError: as `configure`.
+    """
+    from .assembly import assemble
+    from .resolving import resolve
+
+    return assemble(resolve(given, environ))
+
+
+_trail: AuditTrail | None = None
+_lock = threading.Lock()
+
+
+def current_trail() -> AuditTrail:
+    """Return the configured trail; build it from the environment if `configure` was not called.
+
+    Raises:
+        ConfigurationError: the environment describes no usable trail.
+    """
+    trail = _trail
+    if trail is not None:
+        return trail
+    from .assembly import assemble
+    from .resolving import resolve
+
+    with _lock:
+        if _trail is not None:
+            return _trail
+        effective = resolve({}, os.environ)
+        trail = assemble(effective)
+        _set(trail)
+    _listen(effective.settings.loggers, effective.settings.select)
+    return trail
+
+
+def _listen(loggers: Sequence[str], select: Mapping[str, Any] | None) -> None:
+    from .loggers import listen_to
+
+    listen_to(loggers, select)
+
+
+def _install(trail: AuditTrail) -> AuditTrail:
+    with _lock:
+        before = _trail
+        _set(trail)
+    if before is not None:
+        before.close()
+    return trail
+
+
+def _set(trail: AuditTrail) -> None:
+    global _trail
+    _trail = trail

@@ -1,0 +1,191 @@
+"""From settings that hold to a trail: its store, its door, and a shipper for each sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from ..canonical import canonicalize
+from ..door import Door
+from ..errors import ConfigurationError
+from ..redaction import Redactor, name_patterns
+from ..selection import make_selection
+from ..sinks.base import Sink
+from ..stream import FailurePolicy
+from ..trail import AuditTrail, Intervals
+from .resolving import Effective
+from .schemes import find_type
+from .settings import SCHEMA, Settings
+from .sinks import SinkSettings
+
+if TYPE_CHECKING:
+    from ..journal.memory import MemoryJournal
+    from ..shipping import Source
+    from ..sinks.local import LocalStore
+
+__all__ = ["ConfiguredSink", "assemble", "configure_sinks", "describe"]
+
+MEMORY: Final = "memory"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfiguredSink:
+    """One sink behind a journal, and what its shipper is told."""
+
+    name: str
+    make_sink: Callable[[], Sink]
+    required: bool
+    linger: float
+    route: Callable[[bytes], bool] | None
+
+
+def assemble(effective: Effective) -> AuditTrail:
+    """Build the trail. Nothing is written, connected or started before its first record.
+
+    Raises:
+        ConfigurationError: settings do not go together, or a sink cannot be built; a line for each.
+    """
+    settings = effective.settings
+    sinks = configure_sinks(effective)
+    make_selection(settings.select)
+    if settings.journal is None:
+        return _make_trail(effective, _local_store(effective))
+    source: Source
+    if settings.journal == MEMORY:
+        source = memory = _memory_journal(settings, len(sinks))
+        trail = _make_trail(effective, memory)
+    else:
+        from ..journal.writer import JournalWriter
+
+        directory = Path(settings.journal)
+        trail = _make_trail(
+            effective, JournalWriter(directory, segment_bytes=settings.segment_bytes, quota=settings.quota)
+        )
+        if sinks:
+            from ..shipping.source import JournalSource
+
+            source = JournalSource(directory)
+    if sinks:
+        _ship(trail, source, sinks)
+    return trail
+
+
+def _make_trail(effective: Effective, store: Any) -> AuditTrail:
+    settings = effective.settings
+    patterns = name_patterns(settings.redact, settings.redact_except)
+    return AuditTrail(
+        store,
+        door=Door(redactor=Redactor(patterns)),
+        durability=settings.durability,
+        policy=FailurePolicy(settings.on_failure, settings.block_timeout),
+        intervals=Intervals(sync=settings.sync_interval, heartbeat=settings.heartbeat),
+        service=_service(settings),
+        config_digest=sha256(canonicalize(describe(effective))).hexdigest(),
+        ack_timeout=settings.ack_timeout,
+        fast_fail=settings.fast_fail,
+    )
+
+
+def _ship(trail: AuditTrail, source: Source, sinks: list[ConfiguredSink]) -> None:
+    from ..shipping import Shipper
+
+    for sink in sinks:
+        shipper = Shipper(
+            source,
+            sink.make_sink,
+            name=sink.name,
+            required=sink.required,
+            route=sink.route,
+            own=lambda: trail.stream.id,
+            linger=sink.linger,
+            report=partial(trail.record_control, action="DEGRADE"),
+        )
+        trail.accompany(shipper)
+
+
+def describe(effective: Effective) -> dict[str, Any]:
+    """Return every setting with its value as plain JSON. There are no secrets among them."""
+    shown = {name: getattr(effective.settings, name) for name in SCHEMA}
+    return {**shown, "sinks": [sink.as_json() for sink in effective.settings.sinks]}
+
+
+def _service(settings: Settings) -> dict[str, Any]:
+    resource = _resource(settings)
+    return {name.removeprefix("service."): value for name, value in resource.items() if name.startswith("service.")}
+
+
+def _resource(settings: Settings) -> Mapping[str, Any]:
+    resource = dict(settings.resource or {})
+    if settings.service:
+        resource["service.name"] = settings.service
+    return resource
+
+
+def _memory_journal(settings: Settings, readers: int) -> MemoryJournal:
+    if not readers:
+        raise ConfigurationError('journal is "memory" and there is no sink: nothing would ever leave it; give sinks')
+    from ..journal.memory import MemoryJournal
+
+    return MemoryJournal(settings.memory_bytes, readers=readers)
+
+
+def _local_store(effective: Effective) -> LocalStore:
+    from ..sinks.local import FileTarget, LocalStore, StandardTarget
+
+    targets: list[StandardTarget | FileTarget] = []
+    for sink in effective.settings.sinks:
+        parts = sink.parts
+        targets.append(FileTarget(Path(parts.path)) if parts.scheme == "file" else StandardTarget(parts.scheme))
+    return LocalStore(targets)
+
+
+def configure_sinks(effective: Effective) -> list[ConfiguredSink]:
+    """Build each sink once, to see that it can be, and return how to build it again.
+
+    Raises:
+        ConfigurationError: one cannot be built, needs a journal, or has another's name; a line for each.
+    """
+    settings = effective.settings
+    place = _place("sinks", effective.origins["sinks"])
+    found: list[ConfiguredSink] = []
+    wrong: list[str] = []
+    for index, sink in enumerate(settings.sinks):
+        try:
+            one = _configure(sink, settings)
+            if any(one.name == other.name for other in found):
+                raise ConfigurationError(f"sink {sink.parts}: another sink is called {one.name!r}; give it a name=")
+            found.append(one)
+        except ConfigurationError as error:  # noqa: PERF203 - every mistake is told
+            wrong.append(f"{place}[{index}]: {error}")
+    if wrong:
+        raise ConfigurationError("\n".join(wrong))
+    return found
+
+
+def _place(name: str, origin: str) -> str:
+    if origin == "argument" or origin.startswith("OTEL_"):
+        return name if origin == "argument" else origin
+    return f"{origin}: {name}"
+
+
+def _configure(sink: SinkSettings, settings: Settings) -> ConfiguredSink:
+    parts = sink.parts
+    if settings.journal is None and (not sink.is_local or parts.options or sink.as_json() != {"url": sink.url}):
+        what = "is delivered" if not sink.is_local else "has options, which work"
+        raise ConfigurationError(
+            f'sink {parts}: {what} from a journal: give journal=<directory>, or journal="memory" if there is no disk '
+            "(OTEL_PYTHON_AUDIT_JOURNAL)"
+        )
+    make = partial(find_type(parts.scheme).make, sink.url, _resource(settings))
+    built = make()
+    built.close()
+    route = None
+    if sink.route is not None:
+        from ..routing import make_line_route
+
+        route = make_line_route(sink.route)
+    return ConfiguredSink(built.name, cast("Callable[[], Sink]", make), sink.required, sink.linger, route)

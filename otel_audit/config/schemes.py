@@ -1,0 +1,156 @@
+"""Which sink a URL's scheme names, where it is, and what it takes. Nothing is imported before it is asked for."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, get_type_hints
+
+from otel_audit.errors import ConfigurationError
+from otel_audit.sinks.base import Sink
+from otel_audit.sinks.urls import nearest
+
+__all__ = ["LOCAL_SCHEMES", "SCHEMES", "SinkType", "find_type"]
+
+
+@dataclass(frozen=True)
+class SinkType:
+    """One kind of sink."""
+
+    title: str
+    module: str
+    name: str
+    schemes: tuple[str, ...]
+    builder: str = "__init__"
+    """The function whose keyword-only parameters are the sink's options."""
+    from_place: tuple[str, ...] = ()
+    """Those of them that the URL's scheme, hosts and path give."""
+    extra: str | None = None
+    """What `pip install 'otel-audit[...]'` must bring."""
+    takes_resource: bool = False
+    variables: Mapping[str, str] | None = None
+    """Environment variables of ours that it reads itself: all hold secrets."""
+
+    def load(self) -> Any:
+        """Import and return the sink's class.
+
+        Raises:
+            ConfigurationError: what it needs is not installed.
+        """
+        try:
+            return getattr(importlib.import_module(self.module), self.name)
+        except ImportError as error:
+            hint = f"pip install 'otel-audit[{self.extra}]'" if self.extra else "install it"
+            raise ConfigurationError(f"{self.title} needs {error.name or 'a package'}: {hint}") from error
+
+    def make(self, url: str, resource: Mapping[str, Any]) -> Sink:
+        """Build a sink.
+
+        Raises:
+            ConfigurationError: the URL or an option is unusable, or a package is missing.
+        """
+        build = self.load().from_url
+        sink: Sink = build(url, resource=resource) if self.takes_resource else build(url)
+        return sink
+
+    def options(self) -> dict[str, tuple[Any, Any]]:
+        """Return what can be set: option -> (type, default)."""
+        builder = getattr(self.load(), self.builder)
+        hints = get_type_hints(builder)
+        return {
+            name: (hints[name], parameter.default)
+            for name, parameter in inspect.signature(builder).parameters.items()
+            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in self.from_place
+        }
+
+
+_PREFIX: Final = "OTEL_PYTHON_AUDIT_"
+_SINKS: Final = "otel_audit.sinks"
+
+TYPES: Final = (
+    SinkType(
+        "standard output and error",
+        f"{_SINKS}.local",
+        "LocalSink",
+        ("stdout", "stderr"),
+        "from_settings",
+        ("target",),
+    ),
+    SinkType("file", f"{_SINKS}.files", "FileSink", ("file",), from_place=("path",)),
+    SinkType(
+        "Logstash",
+        f"{_SINKS}.logstash",
+        "LogstashSink",
+        ("logstash+tls", "logstash", "logstash+tcp", "beats+tls", "beats", "beats+tcp"),
+        "from_settings",
+        ("hosts", "plaintext"),
+    ),
+    SinkType(
+        "syslog",
+        f"{_SINKS}.syslog",
+        "SyslogSink",
+        ("syslog+tls", "syslog", "syslog+tcp"),
+        "from_settings",
+        ("hosts", "plaintext"),
+    ),
+    SinkType(
+        "OTLP",
+        f"{_SINKS}.otlp",
+        "OTLPSink",
+        ("otlp", "otlp+https", "otlp+http", "otlp+grpcs", "otlp+grpc"),
+        from_place=("endpoint", "protocol", "resource"),
+        extra="otel",
+        takes_resource=True,
+    ),
+    SinkType(
+        "webhook",
+        f"{_SINKS}.webhook",
+        "WebhookSink",
+        ("webhook+https", "webhook", "webhook+http"),
+        from_place=("hosts", "target", "scheme"),
+    ),
+    SinkType(
+        "Elasticsearch",
+        f"{_SINKS}.elasticsearch",
+        "ElasticsearchSink",
+        (
+            "elasticsearch+https",
+            "elasticsearch",
+            "elasticsearch+http",
+            "opensearch+https",
+            "opensearch",
+            "opensearch+http",
+        ),
+        from_place=("hosts", "index", "prefix", "scheme", "user"),
+        variables={
+            f"{_PREFIX}ELASTICSEARCH_API_KEY": "API key of Elasticsearch sinks without `api_key_file`.",
+            f"{_PREFIX}ELASTICSEARCH_PASSWORD": "Password of Elasticsearch sinks without `password_file`.",
+        },
+    ),
+    SinkType(
+        "Kafka",
+        f"{_SINKS}.kafka",
+        "KafkaSink",
+        ("kafka+tls", "kafka", "kafka+tcp"),
+        from_place=("hosts", "topic", "transport", "user"),
+        extra="kafka",
+        variables={f"{_PREFIX}KAFKA_PASSWORD": "SASL password of Kafka sinks without `password_file`."},
+    ),
+)
+
+SCHEMES: Final[dict[str, SinkType]] = {scheme: kind for kind in TYPES for scheme in kind.schemes}
+LOCAL_SCHEMES: Final = frozenset({"stdout", "stderr", "file"})
+"""Sinks of this machine: without a journal they stand in its place."""
+
+
+def find_type(scheme: str) -> SinkType:
+    """Return the kind of sink that a scheme names.
+
+    Raises:
+        ConfigurationError: there is none; the message names the nearest.
+    """
+    if scheme not in SCHEMES:
+        raise ConfigurationError(f"there is no sink {scheme!r}{nearest(scheme, SCHEMES)}")
+    return SCHEMES[scheme]

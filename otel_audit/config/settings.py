@@ -1,0 +1,135 @@
+"""Every setting, once: name, kind, default, environment variable, what it is for.
+
+From this table come the environment variables, the keys of the YAML file, `otel_audit.configure`'s arguments, the
+published JSON Schema and the documentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final, cast, get_args
+
+from otel_audit.journal.writer import DEFAULT_SEGMENT_BYTES
+from otel_audit.record import MAX_LINE
+from otel_audit.stream import Durability, FailurePolicy, OnFailure
+from otel_audit.trail import Intervals
+
+from .kinds import ATTRIBUTES, NAMES, PATH, RULES, TEXT, TRUTH, Kind, choice, duration, size
+from .schemes import TYPES
+from .sinks import SINKS, SinkSettings
+
+__all__ = ["CONFIG_VARIABLE", "PREFIX", "SCHEMA", "SECRET_VARIABLES", "Setting", "Settings"]
+
+PREFIX: Final = "OTEL_PYTHON_AUDIT_"
+CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
+
+SECRET_VARIABLES: Final[dict[str, str]] = {
+    name: text for kind in TYPES for name, text in (kind.variables or {}).items()
+}
+"""Variables of ours that sinks read themselves, for secrets that stand in no file."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of the table."""
+
+    name: str
+    kind: Kind
+    default: Any
+    variable: str | None
+    description: str
+
+
+def _setting(default: Any, kind: Kind, description: str, variable: str | None = None) -> Any:
+    return field(default=default, metadata={"kind": kind, "description": description, "variable": variable})
+
+
+_INTERVALS: Final = Intervals()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What a trail is built from: every setting with its value."""
+
+    journal: str | None = _setting(
+        None,
+        PATH,
+        "Directory of stream files; `memory` for a bounded queue in memory, where there is no disk; empty for none.",
+    )
+    memory_bytes: int = _setting(
+        64 << 20,
+        size(least=MAX_LINE),
+        "Most bytes that `journal: memory` holds; what comes then is handled as `on_failure` says.",
+    )
+    segment_bytes: int = _setting(
+        DEFAULT_SEGMENT_BYTES, size(least=1), "Size at which the next file of a stream begins."
+    )
+    quota: int | None = _setting(
+        None, size(least=MAX_LINE), "Most bytes that the journal's directory may hold; no limit by default."
+    )
+    sinks: tuple[SinkSettings, ...] = _setting(
+        (SinkSettings("stdout:"),), SINKS, "Where records go. Empty: nowhere but the journal."
+    )
+    durability: Durability = _setting(  # noqa: RUF009 - a field
+        "process",
+        choice(*get_args(Durability)),
+        "When a logging call returns: the kernel has the line (`process`), it is queued (`relaxed`), the disk has it "
+        "(`always`), the required sinks have it (`ack`).",
+    )
+    on_failure: OnFailure = _setting(  # noqa: RUF009 - a field
+        "warn",
+        choice(*get_args(OnFailure)),
+        "What a caller sees when a record cannot be kept; the loss always becomes an `audit.gap` record.",
+    )
+    block_timeout: float = _setting(
+        FailurePolicy().block_timeout, duration(), "How long `on_failure: block` keeps trying before it raises."
+    )
+    ack_timeout: float = _setting(
+        10.0, duration(above=True), "How long `durability: ack` waits for the required sinks."
+    )
+    fast_fail: bool = _setting(False, TRUTH, "`durability: ack` does not wait for a sink that is known to be down.")
+    sync_interval: float = _setting(
+        _INTERVALS.sync, duration(above=True), "Longest time from a write to the fdatasync behind it."
+    )
+    heartbeat: float = _setting(_INTERVALS.heartbeat, duration(), "Time between `audit.heartbeat` records; 0 for none.")
+    service: str | None = _setting(
+        None,
+        TEXT,
+        "The service's name; `service.name` of the resource by default.",
+        "OTEL_SERVICE_NAME",
+    )
+    resource: Mapping[str, Any] | None = _setting(
+        None,
+        ATTRIBUTES,
+        "Resource attributes: `service.*` stand in each stream's first record, all go out over OTLP.",
+        "OTEL_RESOURCE_ATTRIBUTES",
+    )
+    loggers: tuple[str, ...] = _setting(
+        (),
+        NAMES,
+        "Existing loggers, with their children, whose records become audit records; `root` for all.",
+    )
+    select: Mapping[str, Any] | None = _setting(
+        None, RULES, "Which records of those loggers are audit events: `level`, `marker`, `loggers`."
+    )
+    redact: tuple[str, ...] = _setting(
+        (),
+        NAMES,
+        "Names, beside the usual ones, whose values are masked before anything is written; `*` stands for anything.",
+    )
+    redact_except: tuple[str, ...] = _setting((), NAMES, "Names whose values are not masked after all.")
+    signing_key_file: str | None = _setting(None, PATH, "Private key (PKCS#8 PEM, mode 0600) that signs checkpoints.")
+
+
+SCHEMA: Final[dict[str, Setting]] = {
+    each.name: Setting(
+        each.name,
+        cast("Kind", each.metadata["kind"]),
+        each.default,
+        each.metadata["variable"] or (f"{PREFIX}{each.name.upper()}" if each.metadata["kind"].scalar else None),
+        each.metadata["description"],
+    )
+    for each in fields(Settings)
+}
+"""The table: name -> setting, in the order of the documentation."""
