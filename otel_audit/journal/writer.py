@@ -11,6 +11,8 @@ import contextlib
 import errno
 import os
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -22,6 +24,8 @@ __all__ = ["JournalWriter"]
 DEFAULT_SEGMENT_BYTES: Final = 64 * 1024 * 1024
 _MOST_NOT_DURABLE: Final = 32 * 1024 * 1024
 _COPY_CHUNK: Final = 1 << 20
+_MEASURE_INTERVAL: Final = 1.0
+_LONGEST_PAUSE: Final = 60.0
 
 
 class JournalWriter:
@@ -42,12 +46,15 @@ class JournalWriter:
         self._segment_bytes = segment_bytes
         self._quota = quota
         self._used = 0
+        self._measured_at = 0.0
         self._stream = ""
         self._number = 0
         self._size = 0
         self._limit = 0
         self._descriptor = -1
-        self._distrusted = False
+        self._torn = False
+        self._failure: OSError | None = None
+        self._pause = self._retry_at = 0.0
         self._not_durable: list[bytes] = []
         self._syncing = threading.Lock()
 
@@ -55,7 +62,11 @@ class JournalWriter:
         """Start a stream; return how the streams before it ended, for its first record to declare."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         endings = find_endings(self.directory, stream)
-        self._stream, self._number, self._distrusted = stream, 0, False
+        if stream == self._stream and self._descriptor >= 0:
+            return endings  # its first record could not be written before; its file is still empty
+        self._close()
+        self._stream, self._number = stream, 0
+        self._torn, self._failure = False, None
         self._size = self._limit = 0
         self._not_durable.clear()
         self._used = self._measure() if self._quota is not None else 0
@@ -83,18 +94,34 @@ class JournalWriter:
 
     def _make_room(self, length: int) -> None:
         """See to it that `length` bytes may be appended to the open segment: the next one, if need be."""
-        if self._quota is not None and self._used + self._size + length > self._quota:
+        if self._quota is not None and self._is_used_up(self._quota, length):
             raise OSError(errno.EDQUOT, f"the journal's quota of {self._quota} bytes is used up")
         full = self._size and self._size + length > self._segment_bytes
         if full or self.written - self.durable > _MOST_NOT_DURABLE:
             self._try_sync()
-        if self._distrusted:
+        if self._failure is not None:
+            # The segment grows on, for `repair` to write again elsewhere; but memory is not without end.
+            if self.written - self.durable > _MOST_NOT_DURABLE:
+                raise OSError(self._failure.errno, f"not durable: {self._failure.strerror}")
+        elif full and not self._torn:
+            self._open_next()
+        if self._torn:
             self._start_over()
-        elif full or self._descriptor < 0:
+        if self._descriptor < 0:
             self._open_next()
         self._limit = self._size + length
-        if not self._distrusted:
+        if self._failure is None:
             self._limit = max(self._limit, self._next_stop())
+
+    def _is_used_up(self, quota: int, length: int) -> bool:
+        """Tell whether the quota has no room for this much. What others removed is looked for once a second."""
+        if self._used + self._size + length <= quota:
+            return False
+        now = time.monotonic()
+        if now - self._measured_at >= _MEASURE_INTERVAL:
+            self._measured_at = now
+            self._used = self._measure() - self._size
+        return self._used + self._size + length > quota
 
     def _next_stop(self) -> int:
         """Return the size of the segment at which `append` has to look again."""
@@ -113,24 +140,30 @@ class JournalWriter:
         with self._syncing:
             if self._descriptor < 0 or self.durable >= (self.written if upto is None else upto):
                 return
-            if self._distrusted:
-                raise OSError(errno.EIO, "an earlier fdatasync failed")
+            if self._failure is not None:
+                raise OSError(self._failure.errno, self._failure.strerror)
             written, count = self.written, len(self._not_durable)
             try:
                 make_durable(self._descriptor)
-            except OSError:
-                self._distrusted = True
-                self._limit = 0
+            except OSError as error:
+                self._failure, self._limit = error, 0
+                self._retry_at = time.monotonic() + self._pause
+                self._pause = min(max(1.0, 2 * self._pause), _LONGEST_PAUSE)
                 raise
+            self._pause = 0.0
             self._settle(written, count)
 
     def repair(self) -> None:
         """After a failed `sync`: write what is not durable into a new segment, and make it durable there.
 
+        Where this fails as well, the next attempt waits a second, then two, up to a minute: each writes all of it.
+
         Raises:
-            OSError: this failed too; what is not durable stays in memory and is tried again.
+            OSError: it is not durable yet; what is not stays in memory.
         """
-        if self._distrusted:
+        if (failure := self._failure) is not None:
+            if time.monotonic() < self._retry_at:
+                raise OSError(failure.errno, failure.strerror)
             self._start_over()
             self.sync()
 
@@ -148,46 +181,41 @@ class JournalWriter:
         return "segment truncated" if mine.st_size < self._size else None
 
     def relocate(self) -> int:
-        """Leave a segment that `inspect` complained of; return how many of its bytes were saved.
+        """Leave a segment that `inspect` complained of; return how many bytes of it were written again.
 
-        The open descriptor still reaches a removed or renamed file: its lines are written again into the next
-        segment, so that nothing is lost with the name. A truncated file has nothing left to save.
+        The open descriptor still reaches a removed or renamed file: its lines go into the next segment, so that
+        nothing is lost with the name. Of a truncated file, what was not durable yet is still in memory.
         """
         with self._syncing:
-            lost = self._descriptor
-            size = min(self._size, os.fstat(lost).st_size)
-            saved = size if self.inspect() != "segment truncated" else 0
+            truncated = self.inspect() == "segment truncated"
+            size = min(self._size, os.fstat(self._descriptor).st_size)
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._descriptor = -1
-            try:
-                self._create_next()
-                for offset in range(0, saved, _COPY_CHUNK):
-                    self._copy(os.pread(lost, min(_COPY_CHUNK, saved - offset), offset))
+            with self._moving_on() as lost:
+                if truncated:
+                    self._copy(b"".join(self._not_durable))
+                else:
+                    for offset in range(0, size, _COPY_CHUNK):
+                        self._copy(os.pread(lost, min(_COPY_CHUNK, size - offset), offset))
                 make_durable(self._descriptor)
-            except OSError:
-                if self._descriptor >= 0:
-                    self._discard_segment()
-                self._descriptor = lost
-                raise
-            os.close(lost)
             self._settle(self.written, len(self._not_durable))
-            return saved
+            return self._size
 
     def end(self) -> None:
         """Make the stream durable and let its file go."""
-        if self._descriptor < 0:
-            return
         try:
             self.sync()
         except OSError:
+            self._retry_at = 0.0  # the last chance
             self.repair()
-        self._close()
+        finally:
+            self._close()
 
     def forget(self) -> None:
         """In a forked child: leave the parent's file alone. The parent's lock on it is not released by this."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor, self._limit = -1, 0
+        self._torn, self._failure = False, None
         self._syncing = threading.Lock()
         self._not_durable.clear()
         self.written = self.durable = 0
@@ -215,31 +243,56 @@ class JournalWriter:
     def _cut_back(self) -> None:
         """Take back a part of a line that was just written.
 
-        Where that is refused (an append-only file), the half line stays as a torn tail and the next segment
+        Where that is refused (an append-only file), the half line stays as a torn tail, and the next segment
         repeats what is not known to be durable.
         """
         try:
             os.ftruncate(self._descriptor, self._size)
         except OSError:
-            self._distrusted = True
-            self._limit = 0
+            self._torn, self._limit = True, 0
 
     def _try_sync(self) -> None:
-        with contextlib.suppress(OSError):  # `_distrusted` says so, and the caller starts over
+        with contextlib.suppress(OSError):  # `_failure` says so, and the next `sync` raises it
             self.sync()
 
     def _open_next(self) -> None:
-        old = self._descriptor
+        with self._syncing, self._moving_on():
+            pass
+
+    def _start_over(self) -> None:
+        """Write what is not durable into a new segment: the old file may have lost it without a word."""
         with self._syncing:
-            self._create_next()
+            with self._moving_on():
+                self._copy(b"".join(self._not_durable))
+            self._torn, self._failure = False, None
+
+    @contextlib.contextmanager
+    def _moving_on(self) -> Iterator[int]:
+        """Move to the next segment; back to the one before if what happens inside fails. Yields the old descriptor."""
+        old, number, size, used = self._descriptor, self._number, self._size, self._used
+        self._create_next()
+        try:
+            yield old
+        except BaseException:
+            os.close(self._descriptor)
+            with contextlib.suppress(OSError):  # the directory may be gone
+                os.unlink(self._path())
+            self._descriptor, self._number, self._size, self._used = old, number, size, used
+            raise
         if old >= 0:
             os.close(old)
 
     def _create_next(self) -> None:
         number = self._number + 1
-        path = self.directory / segment_name(self._stream, number)
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
+        while True:
+            path = self.directory / segment_name(self._stream, number)
+            try:
+                descriptor = os.open(path, flags, 0o600)
+            except FileExistsError:  # not ours: leave it alone
+                number += 1
+            else:
+                break
         try:
             if not lock(descriptor):
                 raise OSError(errno.EBUSY, f"another process has locked {path.name}")
@@ -251,37 +304,19 @@ class JournalWriter:
         self._used += self._size
         self._descriptor, self._number, self._size, self._limit = descriptor, number, 0, 0
 
-    def _start_over(self) -> None:
-        """Write what is not durable into a new segment: the old file may have lost it without a word."""
-        with self._syncing:
-            old, number, size = self._descriptor, self._number, self._size
-            try:
-                self._create_next()
-                self._copy(b"".join(self._not_durable))
-            except OSError:
-                if self._descriptor not in {old, -1}:
-                    self._discard_segment()
-                self._descriptor, self._number, self._size = old, number, size
-                raise
-            if old >= 0:
-                os.close(old)
-            self._distrusted = False
-
-    def _discard_segment(self) -> None:
-        path = self._path()
-        os.close(self._descriptor)
-        self._descriptor = -1
-        self._number -= 1
-        os.unlink(path)
-
     def _settle(self, written: int, count: int) -> None:
         del self._not_durable[:count]
         self.durable = written
 
     def _close(self) -> None:
         with self._syncing:
-            os.close(self._descriptor)
+            if self._descriptor >= 0:
+                os.close(self._descriptor)
             self._descriptor, self._limit = -1, 0
 
     def _measure(self) -> int:
-        return sum(segment.path.stat().st_size for segment in list_segments(self.directory))
+        total = 0
+        for segment in list_segments(self.directory):
+            with contextlib.suppress(FileNotFoundError):  # removed while we look
+                total += os.stat(segment.path).st_size
+        return total
