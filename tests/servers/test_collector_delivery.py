@@ -12,6 +12,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,6 +23,7 @@ import pytest
 from tests.certificates import Certificates, make_certificates
 from tests.servers.collector import Collector, wait_until
 from tests.servers.kafka import messages, run_kafka
+from tests.servers.loki import run_loki
 from tests.servers.otlp import Receiver, Sender, bodies_of, post, request_of
 from tests.servers.s3 import run_s3
 from tests.servers.sealed import sealed_stream
@@ -372,19 +374,24 @@ def greet(port: int, context: ssl.SSLContext) -> None:
         connection.recv(1)  # TLS 1.3 refuses a client after the handshake
 
 
-def test_loki_gets_the_line_on_its_own_otlp_path(tmp_path: Path) -> None:
-    lines = sealed_stream(100)
-    with Receiver() as loki:
-        environment = {"AUDIT_LOKI": f"{loki.address}/otlp"}
-        with Collector("to-loki.yaml", tmp_path, environment) as collector:
-            loki.status = 503
-            assert post(collector.address, request_of(lines)) == 200
-            collector.kill()
-            collector.start()
-            loki.status = 200
-            wait_until("all arrived", lambda: set(loki.bodies()) == set(lines))
-    assert loki.paths == {"/otlp/v1/logs"}
-    assert loki.headers[0]["X-Scope-Orgid"] == "audit"
+@pytest.mark.server("loki")
+def test_loki_gives_every_line_back(tmp_path: Path) -> None:
+    lines = sealed_stream(RECORDS)
+    with (
+        run_loki(tmp_path) as loki,
+        Collector("to-loki.yaml", tmp_path, {"AUDIT_LOKI": f"{loki.url}/otlp"}) as collector,
+    ):
+        sender = Sender(collector.address, lines)
+        sender.start()
+        kill_twice(collector, lambda: sender.answered, RECORDS)
+        sender.finish()
+        selector = '{service_name="unknown_service"}'
+        now = time.time_ns()
+        wait_until("Loki has everything", lambda: set(loki.query(selector, now)) == set(lines), 60)
+        found = loki.query(selector, now)
+    dump = tmp_path / "loki.jsonl"
+    dump.write_text("".join(f"{line}\n" for line in found))
+    assert_verifies(dump)
 
 
 @pytest.mark.server("kafka")
