@@ -1,13 +1,12 @@
 """Lines into a file: `file:///var/log/shop/audit.jsonl?rotate_bytes=...&compress=gzip&keep=30`.
 
-The file is only ever appended to, whole lines in one write, and renamed when it is full. Writers of several
-processes may share it: each holds the file's own lock while it appends or renames, and looks first whether
-the path still names the file that it has open.
+The file is appended to, whole lines in one write, and renamed when it is full. Writers of several processes
+may share it: each holds the file's own lock while it appends or renames, and looks first whether the path
+still names the file that it has open.
 
-A crash between the write and the shipper's cursor makes the shipper send the batch again. Lines that the
-end of the file already holds, byte for byte, are not written twice; a line that a crash left torn at the
-end is finished if it is the next one, and otherwise closed off by a newline, so that what follows stays
-whole.
+A crash between the write and the shipper's cursor makes the shipper send the batch again. Lines that the end
+of the file already holds, byte for byte, are not written twice. A line that a crash left torn at the end was
+never confirmed: it is finished if it is the next one, and cut off if it is not, as it comes again whole.
 """
 
 from __future__ import annotations
@@ -32,6 +31,8 @@ __all__ = ["FileSink"]
 _TAIL = 8 * MAX_LINE
 """How far back a re-sent line is looked for: some batches. One further back is written again, identically."""
 _MAX_STREAMS = 4096
+_BEGINNING = b'{"@timestamp":"'
+"""What every record's line begins with."""
 
 
 class FileSink:
@@ -69,9 +70,7 @@ class FileSink:
         if not os.path.isabs(path):
             raise ConfigurationError(f"file sink: the path {path!r} is not absolute; write file:///dir/name")
         if rotate_bytes is not None and rotate_bytes < MAX_LINE:
-            raise ConfigurationError(
-                f"file sink {path}: rotate_bytes is below {MAX_LINE}, the size of one line"
-            )
+            raise ConfigurationError(f"file sink {path}: rotate_bytes is below {MAX_LINE}, the size of one line")
         if rotate_seconds is not None and rotate_seconds <= 0:
             raise ConfigurationError(f"file sink {path}: rotate_seconds is not positive")
         self.name = name or f"file:{path}"
@@ -81,6 +80,7 @@ class FileSink:
         self._rotate_seconds = rotate_seconds
         self._archive = Archive(path, compress, keep)
         self._file: int | None = None
+        self._owner = os.getpid()
         self._caught_up: set[str] = set()
         self._distrusted = False
 
@@ -141,6 +141,9 @@ class FileSink:
     @contextmanager
     def _locked(self) -> Iterator[int]:
         """Hold the lock of the file that the path names now."""
+        if self._owner != os.getpid():
+            self._release()  # the parent's open file has the parent's lock
+            self._owner = os.getpid()
         while True:
             file = self._file = self._open() if self._file is None else self._file
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -190,8 +193,18 @@ class FileSink:
             self._write(file, batch[0].line[len(fragment) :])
             return batch[1:]
         if torn:
-            self._write(file, b"\n")
+            self._remove(file, fragment, size)
         return batch
+
+    def _remove(self, file: int, fragment: bytes, size: int) -> None:
+        """Part a torn line from what follows; cut it off if it is a record's, which then comes again whole."""
+        if len(fragment) < MAX_LINE and _BEGINNING.startswith(fragment[: len(_BEGINNING)]):
+            try:
+                os.ftruncate(file, size - len(fragment))
+            except PermissionError:  # the file may only be appended to: chattr +a
+                self._write(file, b"\n")
+        else:
+            self._write(file, b"\n")
 
     def _is_full(self, file: int, more: int) -> bool:
         status = os.fstat(file)

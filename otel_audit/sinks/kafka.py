@@ -8,6 +8,7 @@ policy of the other sinks does not apply: brokers name each other.
 
 from __future__ import annotations
 
+import os
 import time
 import warnings
 from collections.abc import Sequence
@@ -88,6 +89,8 @@ class KafkaSink:
         self._timeout = timeout
         self._client = confluent_kafka
         self._producer: Any = None
+        self._owner = 0
+        self._abandoned: list[Any] = []
         self._user = user
         self._password_file = password_file
         self._key_password_file = key_password_file
@@ -176,15 +179,20 @@ class KafkaSink:
 
     def close(self) -> None:
         """Drop the producer and whatever it holds; the next send makes a new one."""
-        if self._producer is not None:
+        if self._producer is not None and self._owner == os.getpid():
             self._producer.purge()
             self._producer.flush(1.0)
             self._producer = None
 
     def _open(self) -> Any:
+        if self._producer is not None and self._owner != os.getpid():
+            # Its threads did not survive the fork, and taking it apart would wait for them.
+            self._abandoned.append(self._producer)
+            self._producer = None
         if self._producer is None:
             try:
                 self._producer = self._client.Producer({**self._settings, **self._secrets()})
+                self._owner = os.getpid()
             except (ConfigurationError, self._client.KafkaException) as error:
                 raise SinkUnavailable(f"{self._place}: {error}") from error
         return self._producer

@@ -99,16 +99,34 @@ def test_a_torn_end_is_finished_by_the_same_lines(cut: int, tmp_path_factory: py
     assert path.read_bytes() == whole
 
 
-def test_a_torn_line_of_another_writer_is_closed_off(path: Path) -> None:
+def test_a_torn_line_of_another_stream_goes_because_it_comes_again_whole(path: Path) -> None:
+    before, lines = sealed(3), sealed(3)
+    path.write_bytes(joined(before)[:-40])
+    sink = FileSink(path=str(path))
+    sink.send(lines)
+    sink.send(before)
+    assert path.read_bytes() == joined(before[:2] + lines + before[2:])
+
+
+def test_where_nothing_may_be_cut_a_torn_line_is_closed_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(*_: int) -> None:  # as for a file with the append-only attribute
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "ftruncate", forbidden)
     torn, lines = sealed(1)[0].line[:-40], sealed(3)
     path.write_bytes(torn)
     FileSink(path=str(path)).send(lines)
     assert path.read_bytes() == torn + b"\n" + joined(lines)
 
 
-def test_a_write_that_stopped_half_way_is_finished_by_the_next(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_was_not_written_by_a_sink_is_never_cut(path: Path) -> None:
+    path.write_bytes(b"somebody's notes, without a newline")
+    lines = sealed(2)
+    FileSink(path=str(path)).send(lines)
+    assert path.read_bytes() == b"somebody's notes, without a newline\n" + joined(lines)
+
+
+def test_a_write_that_stopped_half_way_is_finished_by_the_next(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = sealed(5)
     sink = FileSink(path=str(path))
     write = os.write
@@ -129,9 +147,7 @@ def test_a_write_that_stopped_half_way_is_finished_by_the_next(
     assert path.read_bytes() == joined(lines)
 
 
-def test_after_a_failed_fsync_the_batch_is_written_to_a_new_file(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_failed_fsync_the_batch_is_written_to_a_new_file(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     lines = sealed(4)
     sink = FileSink(path=str(path))
     sink.send(lines[:2])
@@ -323,9 +339,7 @@ sink.close()
     assert [writer.wait(60) for writer in writers] == [0, 0]
     written = everything(tmp_path).splitlines(keepends=True)
     for stream in streams:
-        assert [one for one in written if stream.encode() in one] == [
-            one.line for one in sealed(3000, stream=stream)
-        ]
+        assert [one for one in written if stream.encode() in one] == [one.line for one in sealed(3000, stream=stream)]
     assert len(written) == 6000
 
 
@@ -362,6 +376,22 @@ for start in range(confirmed, 20000, 50):
     written = everything(tmp_path).splitlines(keepends=True)
     first = sealed(1, stream=stream)[0].line
     assert [one for one in written if one != first] == [one.line for one in sealed(20000, stream=stream)[1:]]
+
+
+def test_a_forked_child_takes_a_lock_of_its_own(path: Path) -> None:
+    sink = FileSink(path=str(path))
+    lines = sealed(2)
+    sink.send(lines[:1])
+    child = os.fork()
+    if child == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        with path.open("rb") as other:
+            fcntl.flock(other, fcntl.LOCK_EX)
+            signal.alarm(1)
+            sink.send(lines[1:])  # waits for the lock of `other`, until the alarm ends the process
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGALRM
+    assert path.read_bytes() == lines[0].line
 
 
 def test_the_lock_is_free_between_sends(path: Path) -> None:
