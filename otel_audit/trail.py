@@ -72,6 +72,9 @@ class Companion(Protocol):
     def notify(self) -> None:
         """There may be something to do. Must cost next to nothing."""
 
+    def finish(self) -> None:
+        """The stream is about to be flushed or closed: add to it what should still stand in it."""
+
     def wait_for(self, stream: str, seq: int, deadline: float, *, fast_fail: bool = False) -> bool:
         """Wait until it has dealt with this record; False if that was not by the monotonic time `deadline`."""
 
@@ -107,6 +110,7 @@ class AuditTrail:
         self._service = dict(service or {})
         self._config_digest = config_digest
         self._companions: tuple[Companion, ...] = ()
+        self._introduction: dict[str, Any] = {}
         self._on_failure = (policy or FailurePolicy()).on_failure
         self._acks = durability == "ack"
         self._ack_timeout = ack_timeout
@@ -155,8 +159,11 @@ class AuditTrail:
         return self._append(head)
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
-        """Write a control record: the trail speaking of itself."""
-        return self._append(self.door.control(event_name, data, action=action))
+        """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""
+        receipt = self.stream.append(self.door.control(event_name, data, action=action))
+        if self._rests:
+            self._rouse()
+        return receipt
 
     def keep(self, head: bytes) -> None:
         """Seal and write a head that the door made; return when the durability level says so.
@@ -175,7 +182,7 @@ class AuditTrail:
         receipt = self.stream.append(head)
         if self._rests:
             self._rouse()
-        if self._acks and receipt.seq is not None and threading.current_thread() is not self._keeper:
+        if self._acks and receipt.seq is not None:
             self._await_delivery(receipt.stream, receipt.seq)
         return receipt
 
@@ -208,6 +215,10 @@ class AuditTrail:
         if troubles is not None:
             self.watch(troubles)
 
+    def introduce(self, **facts: Any) -> None:
+        """Have each stream's first record say more. To be called before the first record."""
+        self._introduction.update(facts)
+
     def watch(self, watch: Watch) -> None:
         """Have the keeper ask each second whether something is wrong; what is becomes a record, once."""
         self._watches = (*self._watches, watch)
@@ -232,6 +243,8 @@ class AuditTrail:
         """Make everything durable and give the sinks `timeout` seconds to confirm it; False if some did not."""
         deadline = time.monotonic() + timeout
         self.stream.fill_gap()
+        for companion in self._companions:
+            companion.finish()
         self.stream.sync()
         return self._confirmed(self.stream.id, self.stream.records, deadline)
 
@@ -250,6 +263,8 @@ class AuditTrail:
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(timeout)
         deadline = time.monotonic() + timeout
+        for companion in self._companions:
+            companion.finish()
         stream, seq = self.stream.close()
         flushed = self._confirmed(stream, seq, deadline)
         for companion in self._companions:
@@ -260,7 +275,7 @@ class AuditTrail:
 
     def _describe(self) -> dict[str, Any]:
         own = {"config_digest": self._config_digest, "durability": self.durability, "service": self._service}
-        return {**describe_process(), **own}
+        return {**describe_process(), **own, **self._introduction}
 
     def _warn(self, message: str) -> None:
         notice(message, subject="loss")

@@ -43,12 +43,28 @@ class ConfiguredSink:
     route: Callable[[bytes], bool] | None
 
 
+def check(effective: Effective) -> None:
+    """See whether a trail can be built. Nothing is built, written or connected that would outlive the call.
+
+    Raises:
+        ConfigurationError: as `assemble`.
+    """
+    assemble(effective)
+
+
 def assemble(effective: Effective) -> AuditTrail:
     """Build the trail. Nothing is written, connected or started before its first record.
 
     Raises:
         ConfigurationError: settings do not go together, or a sink cannot be built; a line for each.
     """
+    trail = _assemble(effective)
+    if effective.settings.signing_key_file is not None:
+        _sign(trail, effective.settings)
+    return trail
+
+
+def _assemble(effective: Effective) -> AuditTrail:
     settings = effective.settings
     sinks = configure_sinks(effective)
     make_selection(settings.select)
@@ -88,6 +104,21 @@ def _make_trail(effective: Effective, store: Any) -> AuditTrail:
         ack_timeout=settings.ack_timeout,
         fast_fail=settings.fast_fail,
     )
+
+
+def _sign(trail: AuditTrail, settings: Settings) -> None:
+    from ..checkpoints import Checkpoints
+    from ..integrity.opening import open_signer
+
+    try:
+        signer = open_signer(cast("str", settings.signing_key_file))
+    except OSError as error:
+        raise ConfigurationError(
+            f"signing_key_file: {settings.signing_key_file}: {error.strerror or error}; make one with `otel-audit keys`"
+        ) from error
+    on_disk = settings.journal is not None and settings.journal != MEMORY
+    directory = Path(cast("str", settings.journal)) / "checkpoints" if on_disk else None
+    trail.accompany(Checkpoints(trail, [signer], directory=directory))
 
 
 def _ship(trail: AuditTrail, source: Source, sinks: list[ConfiguredSink]) -> None:

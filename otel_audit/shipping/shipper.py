@@ -160,6 +160,10 @@ class Shipper:
         """Say that there may be something to ship."""
         self._news.set()
 
+    def finish(self) -> None:
+        """Look for what there is to ship."""
+        self._news.set()
+
     def forget(self) -> None:
         """In a forked child: leave the parent's connection and cursors alone, and start anew when asked to."""
         self._abandoned.append(self._sink)  # kept from the garbage collector: its destructor might say goodbye
