@@ -51,10 +51,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--good", action="append", default=[], metavar="ORIGIN:SIZE", help="what stays believed; may be repeated"
     )
 
+    certificate = actions.add_parser("certificate", help="check whose key a verifier key is; print its policy line")
+    certificate.add_argument("vkey", metavar="VKEY", help="the verifier key")
+    certificate.add_argument("--chain", required=True, metavar="PEM", help="its certificate, then those above it")
+    certificate.add_argument("--roots", required=True, metavar="PEM", help="the authorities that you trust")
+    certificate.add_argument("--at", type=float, metavar="SECONDS", help="POSIX time that counts (default: now)")
+
 
 def run(args: argparse.Namespace) -> int:
     """Do it; print a verifier key or a signed statement."""
-    actions = {"generate": _generate, "epochs": _epochs, "show": _show, "rotate": _rotate, "revoke": _revoke}
+    actions = {
+        "generate": _generate,
+        "epochs": _epochs,
+        "show": _show,
+        "rotate": _rotate,
+        "revoke": _revoke,
+        "certificate": _certificate,
+    }
     for line in actions[args.action](args).split("\n"):
         say(escape(line))
     return 0
@@ -107,6 +120,16 @@ def _revoke(args: argparse.Namespace) -> str:
     now = int(time.time())
     text = Revocation(read_vkey(args.key).vkey, now, args.reason, good).encode()
     return sign_note(text, [open_signer(args.by)], time=now).encode()[:-1]
+
+
+def _certificate(args: argparse.Namespace) -> str:
+    from otel_audit.integrity.certificates import check_certificate
+    from otel_audit.integrity.policy import read_vkey
+
+    key = read_vkey(args.vkey)
+    with open(args.chain, "rb") as chain, open(args.roots, "rb") as roots:
+        subject = check_certificate(key, chain.read(), roots.read(), at=time.time() if args.at is None else args.at)
+    return f"# {subject}\nlog {key.vkey}"
 
 
 def _length(text: str) -> int:

@@ -113,7 +113,6 @@ CODES: Final[dict[str, Code]] = {
         _U, "A checkpoint is signed with a key that was revoked before it.", "Trust what is older only."
     ),
     "ROTATION_INVALID": Code(_T, "A record claims a change of keys that its old key did not sign.", _KEEP),
-    "CERTIFICATE": Code(_U, "The signer's certificate does not lead to a trusted one, or was not valid then.", _POLICY),
     # Epochs.
     "EPOCH_ORDER": Code(_T, "An epoch is sealed after its final seal: an erased key was used again.", _KEEP),
     "EPOCH_MISSING": Code(
