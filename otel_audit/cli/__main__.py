@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "prove": "prove",
     "verify-proof": "verify_proof",
     "compare": "compare",
+    "config": "config",
 }
 """Subcommand -> module in this package, in the order in which `--help` lists them."""
 

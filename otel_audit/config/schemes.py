@@ -100,7 +100,7 @@ TYPES: Final = (
         f"{_SINKS}.otlp",
         "OTLPSink",
         ("otlp", "otlp+https", "otlp+http", "otlp+grpcs", "otlp+grpc"),
-        from_place=("endpoint", "protocol", "resource"),
+        from_place=("resource",),
         extra="otel",
         takes_resource=True,
     ),

@@ -20,6 +20,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from urllib.parse import unquote
 
 from otel_audit.errors import ConfigurationError
+from otel_audit.units import parse_bytes, parse_seconds
 
 __all__ = ["SinkUrl", "nearest", "read_options", "split_url"]
 
@@ -57,9 +58,7 @@ def split_url(url: str) -> SinkUrl:
     """
     match = _URL.fullmatch(url)
     if match is None:
-        raise ConfigurationError(
-            "a sink URL begins with a scheme, such as logstash+tls://host:5044 or stdout:"
-        )
+        raise ConfigurationError("a sink URL begins with a scheme, such as logstash+tls://host:5044 or stdout:")
     scheme, authority, path, query, fragment = match.groups()
     userinfo, _, hosts = (authority or "").rpartition("@")
     place = f"sink {scheme.lower()}://{hosts}"
@@ -113,9 +112,7 @@ def read_options(
     for name, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and name not in options:
             raise ConfigurationError(f"{place}: the option {name!r} is needed")
-    return {
-        name: _convert(value, hints[name], f"{place}: the option {name!r}") for name, value in options.items()
-    }
+    return {name: _convert(value, hints[name], f"{place}: the option {name!r}") for name, value in options.items()}
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -155,7 +152,8 @@ def _convert(value: object, wanted: Any, what: str) -> object:
     if wanted in (int, float):
         number = _number(value, wanted)
         if number is None:
-            raise ConfigurationError(f"{what} is {'a whole' if wanted is int else 'a'} number")
+            form = "a whole number, or a size such as 64MiB" if wanted is int else "a number, or a time such as 5s"
+            raise ConfigurationError(f"{what} is {form}")
         return number
     if not isinstance(value, str) or not value:
         raise ConfigurationError(f"{what} is text and not empty")
@@ -163,11 +161,12 @@ def _convert(value: object, wanted: Any, what: str) -> object:
 
 
 def _number(value: object, kind: type[int | float]) -> int | float | None:
+    """Read a number; text may also be a time for a float (`5s`), or a size for an int (`64MiB`)."""
     accepted = (str, int) if kind is int else (str, int, float)
     if isinstance(value, bool) or not isinstance(value, accepted):
         return None
     try:
         number = kind(value)
     except ValueError:
-        return None
+        return parse_bytes(value) if kind is int else parse_seconds(value)
     return number if math.isfinite(number) else None
