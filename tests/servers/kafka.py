@@ -35,9 +35,7 @@ def run_kafka(directory: Path, topic: str) -> Iterator[str]:
     address = f"127.0.0.1:{free_port()}"
     options = [f"--listener-url=tcp://{address}", f"--advertised-listener-url=tcp://{address}"]
     with (directory / "tansu.log").open("wb") as log:
-        process = subprocess.Popen(
-            [tansu, "broker", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        process = subprocess.Popen([tansu, "broker", *options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         wait_until("the broker makes a topic", lambda: _make_topic(address, topic), 30)
         yield address

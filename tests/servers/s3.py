@@ -56,9 +56,7 @@ class S3(NamedTuple):
 def run_s3(directory: Path) -> Iterator[S3]:
     """Run a server in `directory` until the end of the block."""
     if "S3_ENDPOINT" in os.environ:
-        yield S3(
-            os.environ["S3_ENDPOINT"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"]
-        )
+        yield S3(os.environ["S3_ENDPOINT"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
         return
     weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     if weed is None:
@@ -89,9 +87,7 @@ def run_s3(directory: Path) -> Iterator[S3]:
 
 def _options(data: Path, identities: Path, port: int) -> list[str]:
     # A service's second port, for gRPC, is by default the first plus 10000, which may be beyond 65535.
-    ports = [
-        f"-{name}={free_port()}" for service in ("master", "volume", "filer") for name in _names(service)
-    ]
+    ports = [f"-{name}={free_port()}" for service in ("master", "volume", "filer") for name in _names(service)]
     return [
         f"-dir={data}",
         "-ip=127.0.0.1",
