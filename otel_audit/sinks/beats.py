@@ -3,7 +3,7 @@
     client   2 W count                              how many events one acknowledgement may cover
              2 C length (zlib of data frames)       or the data frames as they are
              2 J number length JSON                 one event; numbers start at 1 in every window
-    server   2 A number                             everything up to this event is taken over; 0: still at work
+    server   2 A number                             all up to this event is taken over; 0: still at work
 
 Integers are four bytes, big-endian. The version and the kind are ASCII characters.
 """
@@ -76,7 +76,7 @@ class BeatsSink:
     ) -> None:
         if min(max_records, max_bytes, ack_timeout) <= 0 or not 0 <= compression <= 9:
             raise ConfigurationError(
-                f"sink {name}: max_records, max_bytes and ack_timeout must be above 0, compression from 0 to 9"
+                f"sink {name}: max_records, max_bytes, ack_timeout must be above 0, compression from 0 to 9"
             )
         self.name = name
         self.max_records = max_records
@@ -108,15 +108,13 @@ class BeatsSink:
         self._connection.close()
 
     def _connect(self) -> None:
-        """Make sure of a connection whose peer is there: one that went away since the last batch owes nothing."""
-        if self._connection.is_open():
-            try:
-                self._connection.check()
-            except SinkUnavailable:
-                pass
-            else:
-                self._skip_late_acks()
-        self._connection.open()
+        """See to a connection whose peer is there; one that left after the last batch owes nothing."""
+        try:
+            self._connection.check()
+        except SinkUnavailable:
+            self._connection.open()
+        else:
+            self._skip_late_acks()
 
     def _skip_late_acks(self) -> None:
         """Drop whole frames that arrived after the last window was complete: a late "still at work"."""

@@ -99,9 +99,7 @@ def _parse_endpoint(entry: str) -> Endpoint:
     else:
         host, _, port = entry.partition(":")
         if ":" in port:
-            raise ConfigurationError(
-                f"host {entry!r}: write an IPv6 address in brackets, as in [2001:db8::1]:5044"
-            )
+            raise ConfigurationError(f"host {entry!r}: write an IPv6 address in brackets, as in [2001:db8::1]:5044")
         _check_host(host, entry)
     if not port or not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
         raise ConfigurationError(f"host {entry!r}: a port from 1 to 65535 is needed, as in host:5044")
@@ -119,9 +117,7 @@ def _check_host(host: str, entry: str) -> None:
             f"host {entry!r}: a name is letters, digits, hyphens and dots, with 1 to 63 between two dots"
         )
     if _NUMBER.fullmatch(labels[-1]):
-        raise ConfigurationError(
-            f"host {entry!r}: this is no IPv4 address, which is four numbers from 0 to 255"
-        )
+        raise ConfigurationError(f"host {entry!r}: this is no IPv4 address, which is four numbers from 0 to 255")
 
 
 def _literal(host: str) -> _Address | None:
@@ -157,8 +153,7 @@ class HostPolicy:
                 networks.append(ip_network(entry))
             except ValueError:
                 raise ConfigurationError(
-                    f"allow: {entry!r} is neither an address nor a network such as 10.1.0.0/16"
-                    f"{nearest(entry, _WORDS)}"
+                    f"allow: {entry!r} is neither an address nor a network such as 10.1.0.0/16{nearest(entry, _WORDS)}"
                 ) from None
         return networks
 
@@ -173,9 +168,7 @@ class HostPolicy:
             if any(address in network for network in networks):
                 if reason == "cloud metadata":
                     allowed = [network for network in allowed if network.num_addresses == 1]
-                return (
-                    None if allowed else f"{host} is a {reason} address; list it in `allow` if that is meant"
-                )
+                return None if allowed else f"{host} is a {reason} address; list it in `allow` if that is meant"
         return None
 
     def check(self, endpoints: Iterable[Endpoint]) -> None:
@@ -199,7 +192,7 @@ def _embedded(address: _Address) -> _Address:
 
 
 class _Lookup(threading.Thread):
-    """One `getaddrinfo` call: it has no time-out of its own and cannot be stopped, so a thread waits for it."""
+    """One `getaddrinfo` call, which has no time-out and cannot be stopped: a thread waits for it."""
 
     def __init__(self, endpoint: Endpoint) -> None:
         super().__init__(name="otel-audit-resolver", daemon=True)

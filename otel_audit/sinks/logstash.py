@@ -34,7 +34,7 @@ _SCHEMES: Final[dict[str, tuple[dict[str, object], bool]]] = {
 
 
 class LogstashSink(OneWaySink):
-    """Sends the sealed lines as they are, newline and all, to a Logstash `tcp` input with the `json_lines` codec."""
+    """Sends the sealed lines as they are to a Logstash `tcp` input with the `json_lines` codec."""
 
     def frame(self, record: SealedLine) -> bytes:
         """Return the line itself: its newline is the frame."""
@@ -55,9 +55,7 @@ class LogstashSink(OneWaySink):
         if parts.user or parts.path not in ("", "/"):
             raise ConfigurationError(f"sink {parts}: hosts and options are all that this URL may hold")
         implied, plaintext = _SCHEMES[parts.scheme]
-        options = read_options(
-            implied | parts.options, cls.from_settings, parts, given=["hosts", "plaintext"]
-        )
+        options = read_options(implied | parts.options, cls.from_settings, parts, given=["hosts", "plaintext"])
         return cls.from_settings(hosts=parts.authority, plaintext=plaintext, **options)
 
     @classmethod
@@ -99,9 +97,7 @@ class LogstashSink(OneWaySink):
             own, other = other, own
         strange = [option for option, value in other.items() if value is not None]
         if strange:
-            raise ConfigurationError(
-                f"sink {name}: {' and '.join(strange)} mean nothing with protocol {protocol}"
-            )
+            raise ConfigurationError(f"sink {name}: {' and '.join(strange)} mean nothing with protocol {protocol}")
         connection = describe_connection(
             hosts=hosts,
             plaintext=plaintext,

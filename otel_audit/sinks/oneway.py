@@ -106,11 +106,11 @@ class OneWaySink:
         return not self._unconfirmed
 
     def close(self) -> None:
-        """End the connection in order. What is unconfirmed stays so, and the next call says that it must be resent."""
+        """End the connection in order. What is unconfirmed stays so; the next call reports it."""
         self._connection.close()
 
     def _peer_is_there(self) -> bool:
-        """Whether the open connection can be used. A peer may close one that owes nothing; a new one will do."""
+        """Whether the connection can be used; one that is closed and owes nothing is simply replaced."""
         try:
             self._connection.check()
         except SinkUnavailable:

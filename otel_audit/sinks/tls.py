@@ -45,9 +45,7 @@ class TlsSettings:
         context.minimum_version = _VERSIONS[self.minimum_version]
         if self.cert_file is None:
             if self.key_file or self.key_password_file:
-                raise ConfigurationError(
-                    "key_file and key_password_file need cert_file, the client certificate"
-                )
+                raise ConfigurationError("key_file and key_password_file need cert_file, the client certificate")
             return context
         try:
             context.load_cert_chain(self.cert_file, self.key_file, self._password)
@@ -59,15 +57,11 @@ class TlsSettings:
     def _password(self) -> bytes:
         # Given even where no password is expected: OpenSSL would ask for one on the terminal.
         if self.key_password_file is None:
-            raise ConfigurationError(
-                f"key_file {self.key_file or self.cert_file} is encrypted: set key_password_file"
-            )
+            raise ConfigurationError(f"key_file {self.key_file or self.cert_file} is encrypted: set key_password_file")
         try:
             return Path(self.key_password_file).read_bytes().rstrip(b"\r\n")
         except OSError as error:
-            raise ConfigurationError(
-                f"key_password_file {self.key_password_file}: {_cause(error)}"
-            ) from error
+            raise ConfigurationError(f"key_password_file {self.key_password_file}: {_cause(error)}") from error
 
 
 def _cause(error: OSError) -> str:

@@ -83,8 +83,8 @@ def lumberjack_binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lumberjack_server(binary: Path, certificates: Certificates, *options: str) -> Iterator[LumberjackServer]:
     """Run a server; `options` are the program's flags."""
     server = LumberjackServer(binary, certificates, *options)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.kill()

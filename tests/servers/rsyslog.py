@@ -112,8 +112,8 @@ def rsyslog(work: Path, certificates: Certificates, *, with_tls: bool = True) ->
     if not (shutil.which("rsyslogd") or os.path.exists("/usr/sbin/rsyslogd")) or not any(modules):
         missing("rsyslog", "apt-get install rsyslog rsyslog-gnutls")
     server = Rsyslog(work, certificates, with_tls=with_tls)
-    server.start()
     try:
+        server.start()
         yield server
     finally:
         server.kill()

@@ -44,9 +44,7 @@ class Shipper:
         deadline = time.monotonic() + timeout
         while self.confirmed < len(self.records):
             if time.monotonic() > deadline:
-                raise TimeoutError(
-                    f"{self.confirmed} of {len(self.records)} confirmed, {self.failures} failures"
-                )
+                raise TimeoutError(f"{self.confirmed} of {len(self.records)} confirmed, {self.failures} failures")
             try:
                 self._step()
             except SinkUnavailable:

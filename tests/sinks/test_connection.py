@@ -151,9 +151,7 @@ def test_the_write_deadline_covers_the_whole_write_and_not_one_call() -> None:
 
 
 @pytest.mark.parametrize("with_tls", [False, True])
-def test_a_peer_that_has_closed_is_found_before_the_next_write(
-    certificates: Certificates, with_tls: bool
-) -> None:
+def test_a_peer_that_has_closed_is_found_before_the_next_write(certificates: Certificates, with_tls: bool) -> None:
     context = certificates.server_context() if with_tls else None
     tls = TlsSettings(ca_file=certificates.ca) if with_tls else None
     with Receiver(context) as receiver, connection_to(receiver.port, tls=tls) as connection:
@@ -371,9 +369,7 @@ def test_a_forked_child_leaves_the_connection_of_its_parent_alone(certificates: 
         receiver.wait(lambda: receiver.lines == [b"one\n"])
 
 
-@pytest.mark.skipif(
-    not os.path.exists("/proc/net/tcp"), reason="only Linux tells what the peer has confirmed"
-)
+@pytest.mark.skipif(not os.path.exists("/proc/net/tcp"), reason="only Linux tells what the peer has confirmed")
 def test_bytes_that_the_peer_has_no_room_for_are_unsent() -> None:
     with silent_listener() as port, connection_to(port, write_timeout=0.3) as connection:
         connection.open()

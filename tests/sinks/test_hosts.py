@@ -98,9 +98,7 @@ def test_an_address_that_is_not_public_is_refused(address: str, reason: str) -> 
     assert reason in (HostPolicy().refusal(address) or "")
 
 
-@pytest.mark.parametrize(
-    "address", ["9.9.9.9", "2620:fe::9", "::ffff:9.9.9.9", "64:ff9b::909:909", "172.32.0.1"]
-)
+@pytest.mark.parametrize("address", ["9.9.9.9", "2620:fe::9", "::ffff:9.9.9.9", "64:ff9b::909:909", "172.32.0.1"])
 def test_a_public_address_is_permitted(address: str) -> None:
     assert HostPolicy().refusal(address) is None
 

@@ -23,9 +23,7 @@ from tests.sinks.resend import Shipper, make_records
 
 @contextmanager
 def sink_to(port: int, certificates: Certificates, options: str = "&settle_after=0.1") -> Iterator[Sink]:
-    sink = LogstashSink.from_url(
-        f"logstash+tls://127.0.0.1:{port}?allow=loopback&ca_file={certificates.ca}{options}"
-    )
+    sink = LogstashSink.from_url(f"logstash+tls://127.0.0.1:{port}?allow=loopback&ca_file={certificates.ca}{options}")
     try:
         yield sink
     finally:
@@ -262,9 +260,7 @@ def test_a_connection_that_the_receiver_closed_when_idle_is_replaced_without_a_f
         assert receiver.sessions == 2
 
 
-def test_no_line_is_lost_over_20_kills_of_the_receiver(
-    receiver: Receiver, certificates: Certificates
-) -> None:
+def test_no_line_is_lost_over_20_kills_of_the_receiver(receiver: Receiver, certificates: Certificates) -> None:
     with sink_to(receiver.port, certificates, "&settle_after=0.1&max_bytes=65536") as sink:
         records = make_records(20_000)
         shipper = Shipper(sink, records)
@@ -301,9 +297,7 @@ def test_no_line_is_lost_over_20_cuts_in_the_middle_of_a_line(
 
 
 @pytest.mark.parametrize("fault", ["stall", "half-close", "refusal", "wrong certificate"])
-def test_no_line_is_lost_over(
-    fault: str, receiver: Receiver, proxy: FaultProxy, certificates: Certificates
-) -> None:
+def test_no_line_is_lost_over(fault: str, receiver: Receiver, proxy: FaultProxy, certificates: Certificates) -> None:
     options = "&settle_after=0.1&write_timeout=0.5&handshake_timeout=0.5&max_bytes=65536"
     with sink_to(proxy.port, certificates, options) as sink:
         shipper = Shipper(sink, make_records(5000, size=1000))
