@@ -270,15 +270,12 @@ def test_a_document_has_the_ecs_fields_that_people_search_by() -> None:
     }
 
 
-shapes = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "name"]), inner),
-    max_leaves=5,
-)
-members = st.sampled_from(["category", "decision", "reason", "request", "session", "source", "target", "tenant"])
+scalars = st.none() | st.booleans() | st.integers() | st.text(max_size=5)
+shapes = scalars | st.lists(scalars, max_size=2) | st.dictionaries(st.sampled_from(["id", "type"]), scalars)
+members = ("category", "decision", "reason", "request", "session", "source", "target", "tenant")
 
 
-@given(st.dictionaries(members, shapes))
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(members, shapes)))
 def test_every_field_has_one_type_whatever_a_caller_gives(given_members: dict[str, Any]) -> None:
     audit = {"action": "READ", "actor": {"id": "a", "type": "user"}, "outcome": "success", **given_members}
     record = {"@timestamp": "t", "audit": audit, "event_name": "x", "seq": 1, "stream": "s", "hash": "h"}
