@@ -27,6 +27,8 @@ COMMANDS: Final[dict[str, str]] = {
     "prove": "prove",
     "verify-proof": "verify_proof",
     "compare": "compare",
+    "ship": "ship",
+    "status": "status",
     "config": "config",
 }
 """Subcommand -> module in this package, in the order in which `--help` lists them."""

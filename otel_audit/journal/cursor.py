@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote, unquote
 
 from .files import lock, sync_directory
 from .reader import Position
@@ -27,7 +28,7 @@ class Cursor:
     def __init__(self, journal: Path, sink: str, stream: str) -> None:
         self.position = Position()
         self.finished = False
-        self._directory = journal / CURSORS / sink
+        self._directory = room_of(journal, sink)
         self._path = self._directory / stream
         self._guard = self._directory / f"{stream}.lock"
         self._descriptor = -1
@@ -65,14 +66,19 @@ class Cursor:
             self._descriptor = -1
 
 
+def room_of(journal: Path, sink: str) -> Path:
+    """Return the directory of a sink's cursors: its name, spelled so that it is one file name."""
+    return journal / CURSORS / quote(sink, safe="")
+
+
 def read_position(journal: Path, sink: str, stream: str) -> tuple[Position, bool]:
     """Return a sink's place in a stream and whether it is done with it; the stream's start if there is no cursor."""
-    return _read(journal / CURSORS / sink / stream)
+    return _read(room_of(journal, sink) / stream)
 
 
 def write_state(journal: Path, sink: str, state: Mapping[str, Any]) -> None:
     """Leave word of how a sink is doing, for `otel-audit status`."""
-    directory = journal / CURSORS / sink
+    directory = room_of(journal, sink)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     _replace(directory / STATE, {**state, "at": time.time()})
 
@@ -80,7 +86,7 @@ def write_state(journal: Path, sink: str, state: Mapping[str, Any]) -> None:
 def read_state(journal: Path, sink: str) -> dict[str, Any]:
     """Return what `write_state` left; empty if nothing."""
     try:
-        state = json.loads((journal / CURSORS / sink / STATE).read_bytes())
+        state = json.loads((room_of(journal, sink) / STATE).read_bytes())
     except (FileNotFoundError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}
@@ -89,7 +95,7 @@ def read_state(journal: Path, sink: str) -> dict[str, Any]:
 def list_cursors(journal: Path) -> list[str]:
     """Return the names of the sinks that have cursors in this journal."""
     try:
-        return sorted(entry.name for entry in os.scandir(journal / CURSORS) if entry.is_dir())
+        return sorted(unquote(entry.name) for entry in os.scandir(journal / CURSORS) if entry.is_dir())
     except FileNotFoundError:
         return []
 

@@ -9,6 +9,7 @@ import json
 import os
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 __all__ = ["quarantine"]
 
@@ -24,7 +25,7 @@ def quarantine(journal: Path, sink: str, line: bytes, reason: str) -> None:
     directory = journal / QUARANTINE
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = json.dumps({"reason": reason[:1024], "line": line.decode(errors="backslashreplace").removesuffix("\n")})
-    descriptor = os.open(directory / sink, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = os.open(directory / quote(sink, safe=""), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.write(descriptor, entry.encode() + b"\n")
         os.fsync(descriptor)

@@ -1,0 +1,100 @@
+"""`otel-audit ship`: a process of its own that brings a journal to its sinks, beside or after those that write it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from otel_audit.cli.output import escape, say
+from otel_audit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from otel_audit.shipping import Shipper
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Bring a journal to its sinks: as a sidecar or daemon, or once."
+
+_INCOMPLETE = 3
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `ship` takes."""
+    parser.add_argument("journal", nargs="?", help="journal directory (default: from the environment or --config)")
+    parser.add_argument(
+        "--sink", action="append", metavar="URL", help="where to; repeat for several (default: as above)"
+    )
+    parser.add_argument("--config", metavar="FILE", help="YAML configuration")
+    parser.add_argument("--once", action="store_true", help="ship what is there, and leave; exit 3 if not all arrived")
+    parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="with --once: give up after S seconds")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Ship until SIGTERM or Ctrl-C, or with `--once` until everything arrived."""
+    from otel_audit.config.assembly import configure_sinks
+    from otel_audit.config.resolving import resolve
+
+    given: dict[str, Any] = {"journal": args.journal, "sinks": args.sink, "config": args.config}
+    effective = resolve({name: value for name, value in given.items() if value is not None}, os.environ)
+    if effective.settings.journal in {None, "memory"}:
+        raise ConfigurationError(
+            "ship needs a journal directory: give it as an argument, or set OTEL_PYTHON_AUDIT_JOURNAL"
+        )
+    directory = Path(str(effective.settings.journal))
+    if not directory.is_dir():
+        raise ConfigurationError(f"{directory} is not a directory; is the journal mounted here?")
+    shippers = _make_shippers(directory, configure_sinks(effective))
+    if not shippers:
+        raise ConfigurationError("ship needs a sink: give --sink URL, or set OTEL_PYTHON_AUDIT_SINKS")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    for shipper in shippers:
+        shipper.start()
+    try:
+        if args.once:
+            return _ship_all(shippers, directory, args.timeout, stop)
+        say(f"shipping {escape(str(directory))} to {', '.join(escape(shipper.name) for shipper in shippers)}")
+        stop.wait()
+        return 0
+    finally:
+        for shipper in shippers:
+            shipper.close()
+
+
+def _make_shippers(directory: Path, sinks: list[Any]) -> list[Shipper]:
+    from otel_audit.shipping import Shipper
+    from otel_audit.shipping.source import JournalSource
+
+    return [
+        Shipper(
+            JournalSource(directory),
+            sink.make_sink,
+            name=sink.name,
+            required=sink.required,
+            route=sink.route,
+            linger=sink.linger,
+        )
+        for sink in sinks
+    ]
+
+
+def _ship_all(shippers: list[Shipper], directory: Path, timeout: float, stop: threading.Event) -> int:
+    from otel_audit.journal.progress import last_seqs
+
+    deadline = time.monotonic() + timeout
+    ends = last_seqs(directory)
+    missing = 0
+    for shipper in shippers:
+        for stream, seq in ends.items():
+            if stop.is_set() or not shipper.wait_for(stream, seq, deadline):
+                missing += 1
+                say(f"{escape(shipper.name)}: stream {stream} is not confirmed up to record {seq}")
+    if not missing:
+        say(f"{len(ends)} streams, {sum(ends.values())} records: confirmed by {len(shippers)} sinks")
+    return _INCOMPLETE if missing else 0
