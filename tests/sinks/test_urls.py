@@ -70,9 +70,7 @@ def test_a_secret_in_a_url_is_refused_and_not_repeated(text: str) -> None:
 
 
 def test_a_secret_given_by_file_is_accepted() -> None:
-    assert split_url("https://es:9200?password_file=/run/secrets/es").options == {
-        "password_file": "/run/secrets/es"
-    }
+    assert split_url("https://es:9200?password_file=/run/secrets/es").options == {"password_file": "/run/secrets/es"}
 
 
 @pytest.mark.parametrize("text", ["", "//logs:5044", "tcp://a?x", "tcp://a?x=1&x=2", "tcp://a#b"])
@@ -82,9 +80,7 @@ def test_what_is_not_a_sink_url_is_refused(text: str) -> None:
 
 
 def test_options_take_the_types_that_the_builder_declares() -> None:
-    options = read(
-        "ca_file=/x&connect_timeout=2.5&window=9&compress=on&allow=loopback, 10.0.0.0/8&protocol=beats"
-    )
+    options = read("ca_file=/x&connect_timeout=2.5&window=9&compress=on&allow=loopback, 10.0.0.0/8&protocol=beats")
 
     assert options == {
         "ca_file": "/x",
