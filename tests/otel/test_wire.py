@@ -30,7 +30,7 @@ keys = st.sampled_from(["", "id", "type", "x"])
 values = st.recursive(
     scalar | st.none(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner),
-    max_leaves=8,
+    max_leaves=4,
 )
 names = st.sampled_from(
     ["action", "actor", "session", "source", "tenant", "reason", "outcome", "version", "other"]
