@@ -167,6 +167,4 @@ def _nanoseconds(timestamp: str) -> int:
 @lru_cache(64)
 def _seconds(timestamp: str) -> int:
     year, month, day = int(timestamp[:4]), int(timestamp[5:7]), int(timestamp[8:10])
-    return calendar.timegm(
-        (year, month, day, int(timestamp[11:13]), int(timestamp[14:16]), int(timestamp[17:19]))
-    )
+    return calendar.timegm((year, month, day, int(timestamp[11:13]), int(timestamp[14:16]), int(timestamp[17:19])))

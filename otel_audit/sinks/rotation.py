@@ -73,9 +73,7 @@ class Archive:
         if self._compression == "none" and self._keep is None:
             return
         self._stop = threading.Event()
-        self._thread = threading.Thread(
-            target=self._work, args=(self._stop,), name="otel-audit-rotation", daemon=True
-        )
+        self._thread = threading.Thread(target=self._work, args=(self._stop,), name="otel-audit-rotation", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -103,9 +101,7 @@ class Archive:
     def _compress(self, full: str, stop: threading.Event) -> None:
         packed = full + _SUFFIX[self._compression]
         temporary = f"{packed}.tmp"
-        with open(
-            os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+b"
-        ) as target:
+        with open(os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "r+b") as target:
             try:
                 fcntl.flock(target, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -27,9 +27,7 @@ def read_secret(path: str | None, variable: str, option: str) -> str | None:
         with open(path, encoding="utf-8") as file:
             secret = file.read(_MAX_SIZE).rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"{option} {path}: {getattr(error, 'strerror', None) or 'is not text'}"
-        ) from error
+        raise ConfigurationError(f"{option} {path}: {getattr(error, 'strerror', None) or 'is not text'}") from error
     if not secret:
         raise ConfigurationError(f"{option} {path}: the file is empty")
     return secret

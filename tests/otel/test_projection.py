@@ -99,9 +99,7 @@ def test_a_member_given_as_text_or_as_an_object_gets_one_name() -> None:
 
 def test_what_is_large_or_freely_shaped_stays_in_the_line() -> None:
     shown = project(
-        audit(
-            changes={"x": {"old": 1, "new": 2}}, targets=[{"id": "1"}], category={"deep": {}}, reason=[1, 2]
-        )
+        audit(changes={"x": {"old": 1, "new": 2}}, targets=[{"id": "1"}], category={"deep": {}}, reason=[1, 2])
         | {"data": {"k": "v"}}
     )
     assert set(shown.attributes) == {*project(audit()).attributes}

@@ -32,9 +32,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(keys, inner),
     max_leaves=4,
 )
-names = st.sampled_from(
-    ["action", "actor", "session", "source", "tenant", "reason", "outcome", "version", "other"]
-)
+names = st.sampled_from(["action", "actor", "session", "source", "tenant", "reason", "outcome", "version", "other"])
 
 
 def line_of(members: dict[str, Any]) -> bytes:

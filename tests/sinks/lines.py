@@ -17,8 +17,6 @@ def sealed(count: int, *, stream: str | None = None, start: int = 1, **data: Any
     lines = []
     for number in range(start, start + count):
         given = {"actor": "alice", "target": f"invoice/{number}", "outcome": "success"}
-        head = door.admit(
-            "invoice.delete", given, {"note": "naïve \u2028 \U0001f600", **data}, nanoseconds=number
-        )
+        head = door.admit("invoice.delete", given, {"note": "naïve \u2028 \U0001f600", **data}, nanoseconds=number)
         lines.append(SealedLine(chain.stream, number, chain.seal(head)))
     return lines
