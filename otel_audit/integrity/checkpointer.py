@@ -117,22 +117,32 @@ class Checkpointer:
         if not self._closed:
             self._try(self._checkpoint)
 
-    def close(self, timeout: float = 5.0) -> None:
-        """Sign the last head, publish it for at most `timeout` seconds, and stop.
+    def close(self, timeout: float = 5.0, *, ending: Callable[[], None] | None = None) -> None:
+        """Write the last checkpoint into the stream, let `ending` write its closing record, and sign that as well.
 
-        The stream has its closing record by then, so this checkpoint is not written into it: the state file
-        and the anchors have it.
+        The checkpoint over the closing record is not written behind it: the state file and the anchors have it.
+        Takes about `timeout` seconds at most, whatever a signer or an anchor does.
         """
         if self._closed:
             return
+        deadline = time.monotonic() + timeout
         self._closed = True
         _live.discard(self)
         self._wake.set()
-        self._thread.join()
-        self._try(self._checkpoint_last)
-        deadline = time.monotonic() + timeout
-        for publisher in self._publishers:
-            publisher.close(max(0.0, deadline - time.monotonic()))
+        self._thread.join(timeout)
+        idle = not self._thread.is_alive()
+        if idle:
+            self._try(self._checkpoint)
+        try:
+            if ending is not None:
+                ending()
+        finally:
+            if idle:
+                self._try(self._checkpoint_last)
+            else:
+                self._fail("the signer did not answer in time")
+            for publisher in self._publishers:
+                publisher.close(max(0.0, deadline - time.monotonic()))
 
     # The checkpointer's thread.
 
@@ -173,8 +183,10 @@ class Checkpointer:
 
     def _checkpoint_last(self) -> None:
         with self._sign_lock:
+            # An epoch that ended since the last checkpoint ends here: its seal could not be written any more.
             now = self._clock()
-            self._seal_ended(now)
+            self._boundary = math.inf
+            self._drain(now)
             size, root = self._head()
             if size and (self._last is None or size > self._last.size or self._epochs is not None):
                 self._sign(size, root, now, final=True)

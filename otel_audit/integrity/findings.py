@@ -143,10 +143,6 @@ CODES: Final[dict[str, Code]] = {
         "This log was never seen before, so nothing is known to compare it with.",
         "Add --trust-first-use once.",
     ),
-    # The evolving MAC.
-    "MAC_MISMATCH": Code(
-        _T, "A record's MAC does not fit: it was written or changed by someone without the key.", _KEEP
-    ),
 }
 """Every code of this room. docs/integrity.md lists them; a test keeps the two the same."""
 

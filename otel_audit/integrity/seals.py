@@ -27,10 +27,15 @@ class SealSeries:
         """`birth` is the stream's first moment in POSIX seconds; its id, a UUIDv7, states it."""
         self.schedule = schedule
         self._due = max(schedule.epoch_at(birth), 0)
+        self._last: tuple[int, int, bool] | None = None
 
     def add(self, seal: EpochAttestation, size: int) -> list[Finding]:
         """Take the next seal; return what is wrong with its place in the series."""
-        found = []
+        found: list[Finding] = []
+        present = size, seal.epoch, seal.final
+        if present == self._last:
+            return found  # the same seal again, from a file or an anchor
+        self._last = present
         if seal.epoch < self._due:
             detail = f"the seal over {size} records is of epoch {seal.epoch}, which had its final seal before"
             return [Finding("EPOCH_ORDER", detail, size, f"epoch {self._due}", f"epoch {seal.epoch}")]

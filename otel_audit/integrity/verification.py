@@ -17,7 +17,7 @@ from __future__ import annotations
 import base64
 import time
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
@@ -34,7 +34,7 @@ from otel_audit.integrity.seals import SealSeries
 from otel_audit.integrity.statements import Revocation, Rotation
 from otel_audit.record import Control
 
-__all__ = ["StreamIntegrity", "Verdict", "birth_of"]
+__all__ = ["StreamIntegrity", "Verdict", "birth_of", "missing_logs"]
 
 WINDOW: Final = 262_144
 """How many records a checkpoint may lie behind its place in the stream: 8 MB of hashes."""
@@ -444,6 +444,30 @@ class StreamIntegrity:
     def _append(self, finding: Finding) -> None:
         if len(self._findings) < _MAX_FINDINGS:
             self._findings.append(finding)
+
+
+def missing_logs(
+    seen: Collection[str], *, pins: Pins | None = None, notes: Iterable[str | bytes] = ()
+) -> list[tuple[str, Finding]]:
+    """Return, with its stream, a finding for each log that a pin or a signed checkpoint knows and `seen` lacks.
+
+    `seen` are the streams of which at least one record was there; `notes` are checkpoints and anchors alike.
+    """
+    found = {}
+    for raw in notes:
+        try:
+            head = Checkpoint.parse(parse_note(raw).text)
+        except NoteError:
+            continue  # a finding of the streams that are there
+        stream = stream_of(head.origin)
+        if stream is not None and stream not in seen and head.size:
+            detail = f"{head.size} records of {head.origin} were signed"
+            found[stream] = Finding("SIGNED_TRUNCATED", detail, None, str(head.size), "0")
+    for origin in pins or ():
+        stream = stream_of(origin)
+        if stream is not None and stream not in seen:
+            found[stream] = Finding("PIN_MISSING_LOG", f"{origin} was seen before")
+    return sorted(found.items())
 
 
 def birth_of(stream: str) -> float:

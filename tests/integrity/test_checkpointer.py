@@ -143,10 +143,8 @@ def test_the_last_head_covers_the_closing_record_and_is_not_written_behind_it(ma
     state = tmp_path / f"{STREAM}.checkpoint"
     writer = make_writer(state_file=state)
     writer.log(5)
-    writer.checkpointer.flush()
-    writer.log()
-    writer.checkpointer.close()
-    assert len(writer.emitted) == 1
+    writer.checkpointer.close(ending=writer.log)
+    assert [each.size for each in writer.emitted] == [5]
     last = HeadFile(state).read()
     assert last is not None
     assert (last.size, last.root) == (7, writer.root(7))
@@ -231,7 +229,9 @@ def test_an_anchor_that_is_down_holds_nothing_up_and_gets_the_newest(make_writer
     class Anchor:
         name = "far away"
         down = True
-        notes: list[int] = []
+
+        def __init__(self) -> None:
+            self.notes: list[int] = []
 
         def publish(self, note: str) -> None:
             if self.down:
@@ -271,7 +271,7 @@ def test_a_directory_elsewhere_has_the_newest_checkpoint(make_writer: Any, tmp_p
     writer.log(4)
     writer.checkpointer.close()
     note = (tmp_path / f"{STREAM}.checkpoint").read_text()
-    assert Checkpoint.parse(parse_note(note).text).size == 4
+    assert Checkpoint.parse(parse_note(note).text).size == 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -365,7 +365,45 @@ def test_closing_makes_the_final_seal(
     writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "state")
     writer.log(2)
     writer.checkpointer.close()
-    assert seals(writer, [(tmp_path / "state").read_text()]) == [(0, True, 2)]
+    assert seals(writer, [(tmp_path / "state").read_text()]) == [(0, True, 3)]
+
+
+def test_an_epoch_that_ends_while_closing_leaves_no_seal_out(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner, tmp_path: Path
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "state")
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+
+    def end() -> None:
+        clock.now += 60
+        writer.log()
+
+    writer.log(2)
+    writer.checkpointer.close(ending=end)
+    assert seals(writer, [*notes, (tmp_path / "state").read_text()]) == [(0, False, 2), (0, True, 4)]
+
+
+def test_closing_does_not_wait_for_a_signer_that_hangs(make_writer: Any, signer: Signer) -> None:
+    class Hanging:
+        name, vkey = signer.name, signer.vkey
+        entered, released = threading.Event(), threading.Event()
+
+        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
+            self.entered.set()
+            self.released.wait(20)
+            return signer.sign(text, time=time, final=final)
+
+    writer = make_writer([Hanging()], every=1)
+    writer.log()
+    assert Hanging.entered.wait(5)
+    begin = time.monotonic()
+    writer.checkpointer.close(0.1, ending=writer.log)
+    assert time.monotonic() - begin < 3
+    assert len(writer.hashes) == 2
+    assert "did not answer in time" in writer.reports[0]
+    Hanging.released.set()
+    writer.checkpointer._thread.join(5)
 
 
 def test_a_clock_that_is_set_back_brings_no_old_epoch_back(

@@ -72,7 +72,7 @@ def test_a_frontier_has_the_same_root_however_its_leaves_arrive(batches: list[in
         place += batch
         assert frontier.root() == by_definition(given_leaves[:place])
     assert frontier.size == len(given_leaves)
-    assert len(frontier._subtrees) == bin(frontier.size).count("1")
+    assert len(frontier._subtrees) == format(frontier.size, "b").count("1")
 
 
 def test_a_copied_frontier_goes_its_own_way() -> None:

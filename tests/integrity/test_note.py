@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,7 +28,8 @@ GO_NOTE = (
 )
 SALVATORE = (
     "Ognuno sta solo sul cuor della terra\ntrafitto da un raggio di sole:\n\ned è subito sera.\n\n"
-    "— quasimodo.example/salvatore NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n"
+    "— quasimodo.example/salvatore "
+    "NnugSzTjtVAewIS+Z/iJhUPeFDkO/5QQ2i5ddnGITLlC+EhfLW9oJKONrMouFSQU0xMcXxj99ihAQwaqP3ZekRwNtIc=\n"
 )
 
 
@@ -112,7 +114,7 @@ def test_a_changed_verifier_key_is_refused(vkey: str) -> None:
 def test_a_key_of_unknown_type_is_refused() -> None:
     key = Ed25519Key("name", read_vkey(C2SP_VKEY).public)
     key.type_byte = 0x02  # type: ignore[misc]
-    with pytest.raises(NoteError, match="not its own|another key id"):
+    with pytest.raises(NoteError, match="another key id"):
         read_vkey(key.vkey)
 
 
@@ -160,10 +162,8 @@ def test_no_bit_of_a_signed_note_can_be_changed() -> None:
 @given(st.binary(max_size=300))
 def test_no_bytes_make_the_reader_raise_anything_else(raw: bytes) -> None:
     for each in (raw, b"a\n\n" + raw, b"a\n\n\xe2\x80\x94 n " + base64.b64encode(raw) + b"\n"):
-        try:
+        with suppress(NoteError):
             parse_note(each)
-        except NoteError:
-            pass
 
 
 CHECKPOINT = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"

@@ -5,6 +5,8 @@ The attacker holds every file of the log. Where a row says so, he also holds the
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import read_vkey
 from otel_audit.integrity.signatures import Signer, sign_note
 from otel_audit.integrity.statements import Revocation, Rotation
-from otel_audit.integrity.verification import Verdict
+from otel_audit.integrity.verification import StreamIntegrity, Verdict, missing_logs
 
 TAMPERED, INCOMPLETE, UNVERIFIABLE = Severity.TAMPERED, Severity.INCOMPLETE, Severity.UNVERIFIABLE
 
@@ -429,6 +431,52 @@ def test_a_checkpoint_far_behind_its_place_is_not_taken_for_checked(
     assert "CHECKPOINT_LATE" not in codes(stream.check(policy, checkpoints=[note]))
 
 
+def test_cases_18_to_20_a_log_that_is_known_and_not_there(log: Any, policy: Any) -> None:
+    assert [each.code for _, each in missing_logs({"x"}, notes=[log.last])] == ["SIGNED_TRUNCATED"]
+    ((stream, finding),) = missing_logs(set(), pins=pinned(log, policy))
+    assert (stream, finding.code) == (log.stream, "PIN_MISSING_LOG")
+    assert missing_logs({log.stream}, pins=pinned(log, policy), notes=[log.last, "garbage"]) == []
+
+
+def test_a_pin_above_the_last_signature_counts_too(log: Any, policy: Any, signer: Signer) -> None:
+    stream = log.copy(25)
+    pins = Pins(trust_first_use=True)
+    stream.check(policy, pins=pins).advance(pins)
+    assert pins.get(stream.origin).size == 25
+    forged = log.copy(24)
+    forged.write("invoice.keep")
+    assert "PIN_MISMATCH" in codes(forged.check(policy, pins=pins))
+
+
+def test_a_rotation_of_another_stream_is_none_of_this_one(
+    make_stream: Any, make_policy: Any, signer: Signer, other_signer: Signer
+) -> None:
+    stream, other = make_stream(), make_stream()
+    stream.checkpoint(signer)
+    text = Rotation(other.origin, signer.vkey, other_signer.vkey, 1).encode()
+    stream.write("audit.key.rotate", {"statement": sign_note(text, [signer], time=0).encode()})
+    stream.checkpoint(other_signer)
+    assert codes(stream.check(make_policy(signer, other_signer))) >= {"ROTATION_INVALID", "KEY_CHANGED"}
+
+
+def test_a_rotation_counts_from_the_size_that_it_states(
+    make_stream: Any, make_policy: Any, signer: Signer, other_signer: Signer
+) -> None:
+    stream = make_stream()
+    stream.checkpoint(signer)
+    text = Rotation(stream.origin, signer.vkey, other_signer.vkey, 100).encode()
+    stream.write("audit.key.rotate", {"statement": sign_note(text, [signer], time=0).encode()})
+    stream.checkpoint(other_signer)
+    assert "KEY_CHANGED" in codes(stream.check(make_policy(signer, other_signer)))
+
+
+def test_hashes_that_are_none_are_refused(policy: Any) -> None:
+    integrity = StreamIntegrity("0" * 32, policy=policy)
+    for hashes in (["00" * 31], ["zz" * 32], ["00" * 33]):
+        with pytest.raises(ValueError):  # noqa: PT011 - bytes.fromhex has words of its own
+            integrity.extend(hashes)
+
+
 def test_notes_of_other_streams_are_passed_over(make_stream: Any, policy: Any, signer: Signer) -> None:
     stream, other = make_stream(), make_stream()
     other.log(100)
@@ -502,3 +550,9 @@ def test_every_code_says_what_it_means_and_what_to_do() -> None:
         assert code.isupper()
         assert entry.meaning.endswith(".")
         assert entry.next_step.endswith(".")
+
+
+def test_the_documentation_lists_every_code_with_its_exit_code() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "integrity.md").read_text()
+    listed = re.findall(r"^\| `([A-Z_]+)` \| (\d) \| (.*) \|$", text, re.MULTILINE)
+    assert listed == [(code, str(int(entry.severity)), entry.meaning) for code, entry in CODES.items()]
