@@ -72,9 +72,10 @@ class Verdict:
             return "Contradictions were found: nothing is proved about these records."
         reach = {Tier.SIGNED: self.signed, Tier.ANCHORED: self.anchored, Tier.WITNESSED: self.witnessed}
         covered = reach.get(self.tier, self.size)
-        if covered == self.size:
-            return self.tier.sentence
-        return f"Records 1 to {covered} of {self.size}: {self.tier.sentence}"
+        proved = self.tier.sentence
+        if self.tier < Tier.SIGNED and self.anchored:
+            proved += f" The first {self.anchored} agree with what was kept outside the log."
+        return proved if covered == self.size else f"Records 1 to {covered} of {self.size}: {proved}"
 
     def advance(self, pins: Pins) -> None:
         """Move the stream's pin to this tree, unless something contradicts it."""
@@ -164,7 +165,9 @@ class StreamIntegrity:
 
     def extend_packed(self, packed: bytes, *, until: str | None = None, times: Sequence[str] = ()) -> None:
         """Take the hashes of the next records as 32 bytes each; otherwise like `extend`."""
-        count = len(packed) // HASH_SIZE
+        count, rest = divmod(len(packed), HASH_SIZE)
+        if rest:
+            raise ValueError(f"packed hashes take {HASH_SIZE} bytes each; {len(packed)} bytes were given")
         self._pending.hashes += packed
         self._size += count
         if self.wants_times and len(times) == count:

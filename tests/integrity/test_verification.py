@@ -412,6 +412,17 @@ def test_a_pin_moves_on_with_an_honest_log_and_counts_as_an_anchor(
     assert verdict.tier == Tier.ANCHORED
 
 
+def test_a_pin_on_an_unsigned_log_is_said_to_be_more_than_a_chain(make_stream: Any) -> None:
+    stream, pins = make_stream(), Pins(trust_first_use=True)
+    stream.log(4)
+    stream.check(None, pins=pins).advance(pins)
+    stream.log(4)
+    verdict = stream.check(None, pins=pins)
+    assert (verdict.tier, verdict.anchored) == (Tier.CHAINED, 5)
+    assert "The first 5 agree" in verdict.sentence
+    assert "PIN_TRUNCATED" in codes(stream.copy(3).check(None, pins=pins))
+
+
 def test_a_contradicted_log_moves_no_pin(log: Any, policy: Any, make_stream: Any, signer: Signer) -> None:
     pins = pinned(log, policy)
     before = pins.get(log.origin)
@@ -443,6 +454,7 @@ def test_a_pin_above_the_last_signature_counts_too(log: Any, policy: Any, signer
     pins = Pins(trust_first_use=True)
     stream.check(policy, pins=pins).advance(pins)
     assert pins.get(stream.origin).size == 25
+    assert codes(stream.check(policy, pins=pins)) == {"UNSIGNED_TAIL"}
     forged = log.copy(24)
     forged.write("invoice.keep")
     assert "PIN_MISMATCH" in codes(forged.check(policy, pins=pins))
@@ -475,6 +487,8 @@ def test_hashes_that_are_none_are_refused(policy: Any) -> None:
     for hashes in (["00" * 31], ["zz" * 32], ["00" * 33]):
         with pytest.raises(ValueError):  # noqa: PT011 - bytes.fromhex has words of its own
             integrity.extend(hashes)
+    with pytest.raises(ValueError, match="33 bytes"):
+        integrity.extend_packed(bytes(33))
 
 
 def test_notes_of_other_streams_are_passed_over(make_stream: Any, policy: Any, signer: Signer) -> None:
@@ -493,6 +507,14 @@ def test_garbage_in_control_records_is_a_finding_and_no_exception(
     stream.write(event)
     stream.records[-1]["data"] = data
     assert stream.check(policy).tier == Tier.CHAINED or event in {"audit.checkpoint", "audit.key.rotate"}
+
+
+@pytest.mark.parametrize("seq", [None, "5", True, 5.0])
+@pytest.mark.parametrize("event", ["audit.checkpoint", "audit.stream.close"])
+def test_a_control_record_without_a_number_is_passed_over(policy: Any, event: str, seq: Any) -> None:
+    integrity = StreamIntegrity("0" * 32, policy=policy)
+    integrity.control({"event_name": event, "seq": seq, "data": {"note": "x"}})
+    assert integrity.finish().findings == []
 
 
 def test_no_bit_of_a_checkpoint_in_the_stream_can_be_changed(make_stream: Any, policy: Any, signer: Signer) -> None:
