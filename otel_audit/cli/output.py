@@ -1,4 +1,4 @@
-"""Writing to a terminal or a pipe: colour only where it is wanted, and nothing from a log that could act on a terminal."""
+"""Writing to a terminal or a pipe: colour only where it is wanted, nothing from a log that acts on a terminal."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final, NamedTuple
 
-from otel_audit.canonical import DuplicateMember, canonicalize, parse
+from otel_audit.canonical import DuplicateMember, canonicalize, jcs, parse
 from otel_audit.chain import HASH_MEMBER_LENGTH, leaf_hash
 from otel_audit.record import CONTROL_PREFIX, FORMAT, MAX_LINE, MEMBERS, Control
 
@@ -138,14 +138,24 @@ def _sealed_bytes(line: bytes) -> bytes | None:
 
 
 def _derive(rest: dict[str, Any]) -> bytes:
+    """Return the canonical bytes of what was read; none if it is JSON that no writer makes."""
     try:
         return canonicalize(rest)
-    except (
-        ValueError,
-        TypeError,
-        RecursionError,
-    ):  # JSON that no writer makes: 1e400, 2^60, a lone surrogate
+    except (ValueError, TypeError, RecursionError):
+        pass  # a lone surrogate, 1e400, 10 000 levels - or an integer beyond 2^53, which JCS reads as a double
+    try:
+        return jcs(_with_doubles(rest))
+    except (ValueError, TypeError, RecursionError, OverflowError):
         return b""
+
+
+def _with_doubles(value: Any) -> Any:
+    """Read numbers as ECMAScript does, which JCS builds on: digits beyond 2^53 are a double (RFC 8785, section 3.1)."""
+    if isinstance(value, dict):
+        return {name: _with_doubles(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_with_doubles(item) for item in value]
+    return float(value) if type(value) is int and abs(value) >= 2**53 else value
 
 
 def _excerpt(line: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What control records say: of their own stream, and of others. Their content comes from outside: nothing is trusted."""
+"""What control records say, of their own stream and of others. It comes from outside: nothing of it is trusted."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ __all__ = ["Envelope", "choose_envelope"]
 
 _RECORD_START: Final = b'{"@timestamp":"'
 _CRI: Final = re.compile(rb"\d{4}-\d\d-\d\dT\S+ (stdout|stderr) ([FP])(?::\S*)? (.*)", re.DOTALL)
-_DOCKER: Final = re.compile(rb'\{"log":"')
 _SNIFFED: Final = 1000
 
 
@@ -45,19 +44,11 @@ class Envelope:
 def choose_envelope(lines: Sequence[bytes]) -> Envelope | None:
     """Return the envelope of the first line that holds a record; None if that record stands there by itself."""
     for line in lines[:_SNIFFED]:
-        if line.startswith(_RECORD_START) or not looks_like_record(line.replace(b"\\", b"")):
-            if line.startswith(_RECORD_START):
-                return None
-            continue
-        if _CRI.fullmatch(line):
-            return Envelope(_open_cri, ordered=True)
-        if _DOCKER.match(line):
-            return Envelope(_open_docker, ordered=True)
-        if line.startswith(b"{") and _parse(line) is not None:
-            return Envelope(_open_json, ordered=False)
-        if _RECORD_START in line:
-            return Envelope(_open_prefixed, ordered=True)
-        return None
+        if looks_like_record(line) and line.startswith(b"{"):
+            return None
+        for unwrap, ordered in _ENVELOPES:
+            if any(looks_like_record(inner) and inner != line for inner in unwrap(line, {})):
+                return Envelope(unwrap, ordered=ordered)
     return None
 
 
@@ -93,7 +84,7 @@ def _open_docker(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
 def _open_json(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
     """Any JSON that holds record lines as strings: an OTLP body, `event.original`, `raw_data`, a Loki entry."""
     value = _parse(line)
-    if value is None:
+    if value is None or looks_like_record(line):  # a record's own quotes stand unescaped only outside a string
         yield line
         return
     waiting = [value]
@@ -111,6 +102,14 @@ def _open_prefixed(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
     """Something before the line: `docker compose logs`, `kubectl logs --prefix`, `logcli`, syslog."""
     start = line.find(_RECORD_START)
     yield line[max(0, start) :]
+
+
+_ENVELOPES: Final = (
+    (_open_cri, True),
+    (_open_docker, True),
+    (_open_json, False),
+    (_open_prefixed, True),
+)
 
 
 def _parse(line: bytes) -> Any:

@@ -66,12 +66,13 @@ def verify(
         for reading in readings:
             findings.extend(reading.findings)
         streams = _check_together(readings, index, rules, findings)
-    _note_emptiness(readings, findings)
+    records = sum(stream.records for stream in streams.values())
+    _note_emptiness(readings, records, findings)
     return Report(
         sources=len(readings),
         bytes=sum(reading.bytes for reading in readings),
         lines=sum(reading.lines for reading in readings),
-        records=sum(span.records for stream in streams.values() for span in stream.spans),
+        records=records,
         streams=[_summarize(stream) for stream in streams.values()],
         findings=findings,
         strict=strict,
@@ -129,16 +130,15 @@ def _set_aside(streams: Iterable[Stream], readings: Sequence[Reading], findings:
         findings.discard(lambda found: found.file in files and found.code != "UNKNOWN_FORMAT")
 
 
-def _note_emptiness(readings: Sequence[Reading], findings: Findings) -> None:
-    if readings and not any(reading.lines - reading.other_lines or reading.torn for reading in readings):
-        if not findings.listed:
-            findings.add(Finding("EMPTY", readings[0].source.path))
-        return
+def _note_emptiness(readings: Sequence[Reading], records: int, findings: Findings) -> None:
+    nothing = bool(readings) and not records and not findings.listed
     for reading in readings:
         if reading.other_lines:
             findings.add(Finding("OTHER_LINES", reading.source.path, count=reading.other_lines))
-        if reading.bytes == 0 and not reading.findings.listed:
+        if not nothing and not reading.bytes and not reading.findings.listed:
             findings.add(Finding("EMPTY_SEGMENT", reading.source.path, stream=reading.source.stream))
+    if nothing:
+        findings.add(Finding("EMPTY", readings[0].source.path))
 
 
 def _what_is_missing(path: str) -> str:

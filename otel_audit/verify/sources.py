@@ -12,7 +12,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from typing import IO, Any, Final, NamedTuple, Protocol
+from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
 __all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources", "open_source"]
 
@@ -25,7 +25,7 @@ _MAX_EXPANSION: Final = 200
 _FREE_EXPANSION: Final = 256 * 1024 * 1024
 
 
-class Unreadable(Exception):  # noqa: N818 - it names a state of the source, as AuditError's subclasses do
+class Unreadable(Exception):
     """A source cannot be read, or not to its end. The message says why."""
 
 
@@ -154,7 +154,7 @@ class _Bounded:
 def _decompress(raw: _Bounded, stack: contextlib.ExitStack) -> Reader:
     start = raw.peek(4)
     if start.startswith(_GZIP):
-        return _Expanding(stack.enter_context(gzip.GzipFile(mode="rb", fileobj=raw)), raw)
+        return _Expanding(stack.enter_context(gzip.GzipFile(mode="rb", fileobj=cast("IO[bytes]", raw))), raw)
     if start.startswith(_ZSTD):
         return _Expanding(stack.enter_context(_open_zstd(raw)), raw)
     return raw

@@ -26,9 +26,7 @@ class Index:
     """The places of records in temporary storage: memory stays flat however many there are."""
 
     def __init__(self) -> None:
-        self._database = sqlite3.connect("")  # a private file that the system removes
-        self._database.execute("PRAGMA journal_mode = OFF")
-        self._database.execute(_TABLE)
+        self._database: sqlite3.Connection | None = None
         self._waiting: list[tuple[Any, ...]] = []
 
     def add(self, entry: Entry, file: str, line: int) -> None:
@@ -41,7 +39,8 @@ class Index:
 
     def spans(self, rules: Rules, findings: Findings) -> Iterator[Span]:
         """Follow every stream in its order; report what does not fit."""
-        self._flush()
+        if self._waiting:
+            self._flush()
         shared = Shared(findings)
         span: Span | None = None
         copies = 0
@@ -69,13 +68,19 @@ class Index:
 
     def close(self) -> None:
         """Give the storage back."""
-        self._database.close()
+        if self._database is not None:
+            self._database.close()
 
     def _flush(self) -> None:
+        if self._database is None:
+            self._database = sqlite3.connect("")  # a private file that the system removes
+            self._database.execute("PRAGMA journal_mode = OFF")
+            self._database.execute(_TABLE)
         self._database.executemany("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", self._waiting)
         self._waiting.clear()
 
     def _sorted(self) -> Iterator[tuple[Entry, str, int]]:
-        for stream, seq, prev, digest, time, event, data, file, line in self._database.execute(_SORTED):
+        rows = () if self._database is None else self._database.execute(_SORTED)
+        for stream, seq, prev, digest, time, event, data, file, line in rows:
             said = None if data is None else json.loads(data)
             yield Entry(stream, seq, prev, digest, digest, time, event, said), file, line
