@@ -6,27 +6,25 @@ Never through `logging`: the trail may be what handles it.
 from __future__ import annotations
 
 import os
-import threading
 import time
 
 __all__ = ["notice"]
 
 _INTERVAL = 1.0
 _said: dict[str, tuple[float, int]] = {}
-_lock = threading.Lock()
 
 
 def notice(message: str, *, subject: str = "") -> None:
     """Write one line to standard error, unless the same subject was spoken of within the last second."""
+    # No lock: a forked child or a signal handler could find it taken for ever. Two threads may both speak, at worst.
     now = time.monotonic()
-    with _lock:
-        last, held_back = _said.get(subject or message, (float("-inf"), 0))
-        if now - last < _INTERVAL:
-            _said[subject or message] = (last, held_back + 1)
-            return
-        if len(_said) > 256:
-            _said.clear()
-        _said[subject or message] = (now, 0)
+    last, held_back = _said.get(subject or message, (float("-inf"), 0))
+    if now - last < _INTERVAL:
+        _said[subject or message] = (last, held_back + 1)
+        return
+    if len(_said) > 256:
+        _said.clear()
+    _said[subject or message] = (now, 0)
     more = f" (and {held_back} more like this)" if held_back else ""
     try:
         os.write(2, f"otel-audit: {message}{more}\n".encode("utf-8", "backslashreplace"))

@@ -3,6 +3,9 @@
 Encoding happens before, in the caller's thread and outside any lock. Here a caller appends its record to a deque;
 whoever gets the lock seals and writes all that waits. `relaxed` only tries the lock: the thread that holds it takes
 the record along on its way out. The other levels wait until their own line is written, `always` until it is durable.
+
+A write can be cut short anywhere, by Ctrl-C for one. Nothing is mended on the way out, where the next Ctrl-C would
+cut that short as well: what is under way is noted before, and whoever comes next leaves the stream that is in doubt.
 """
 
 from __future__ import annotations
@@ -14,17 +17,19 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Literal, NamedTuple, Protocol
+from itertools import repeat
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
 
 from .chain import Chain, new_stream_id
 from .door import timestamp
 from .errors import RecordLost
 from .record import Control
 
-__all__ = ["Durability", "FailurePolicy", "Receipt", "Store", "Stream"]
+__all__ = ["Durability", "FailurePolicy", "Receipt", "Sealed", "Store", "Stream"]
 
 Durability = Literal["process", "relaxed", "always", "ack"]
 OnFailure = Literal["warn", "raise", "block"]
+T = TypeVar("T")
 
 _MOST_PER_WRITE: Final = 512
 _get_ident = threading.get_ident
@@ -44,6 +49,16 @@ class Receipt(NamedTuple):
     def id(self) -> str:
         """The record's id, `<stream>-<seq>`."""
         return f"{self.stream}-{self.seq}"
+
+
+class Sealed(NamedTuple):
+    """What became of a record whose line the caller wants."""
+
+    line: bytes | None
+    """Newline included. None if it was lost, or has no place yet (see `Receipt`)."""
+    seq: int | None
+    stream: str
+    lost: bool
 
 
 class FailurePolicy(NamedTuple):
@@ -92,6 +107,7 @@ class _Waiting:
     stream: str = ""
     seq: int | None = None
     hash: str | None = None
+    line: bytes | None = None
     error: OSError | None = None
 
     def __init__(self, head: bytes) -> None:
@@ -148,7 +164,8 @@ class Stream:
         self._policy = policy or FailurePolicy()
         self._warn = warn
         self._forked = forked
-        self._waits = durability != "relaxed"
+        # `block` promises an answer, so that it has to wait for one.
+        self._waits = durability != "relaxed" or self._policy.on_failure == "block"
         self._syncs = durability == "always"
         self._parent: dict[str, Any] | None = None
         self._follow: Callable[[str], Callable[[int, str], None]] | None = None
@@ -161,6 +178,9 @@ class Stream:
         self._opened = False
         self._plain = False
         self._waiting: deque[_Waiting] = deque()
+        self._under_way: list[_Waiting] = []
+        self._head: bytes | None = None
+        self._in_doubt = False
         self._lock = threading.Lock()
         self._holder = 0
         self._held_for_fork = False
@@ -199,14 +219,43 @@ class Stream:
         Raises:
             RecordLost: it could not be kept, and the policy is `raise`, or `block` and the time is up.
         """
+        waiting = self._place(head)
+        if self._syncs and waiting.seq is not None:
+            self._make_durable()
+        return Receipt(waiting.stream or self._chain.stream, waiting.seq, waiting.hash)
+
+    def seal(self, head: bytes) -> Sealed:
+        """Give a record its place, write it, even under `relaxed`, and return its line; `settle` waits for the disk.
+
+        Two steps, so that a caller who orders what it does with the line need not hold its lock over an fsync.
+
+        Raises:
+            RecordLost: as for `append`.
+        """
+        waiting = self._place(head)
+        return Sealed(
+            waiting.line if waiting.seq is not None else None,
+            waiting.seq,
+            waiting.stream,
+            waiting.error is not None,
+        )
+
+    def settle(self) -> None:
+        """Return when what was sealed is as durable as the durability level says.
+
+        Raises:
+            RecordLost: it is written but not durable, and the policy says to raise.
+        """
+        if self._syncs:
+            self._make_durable()
+
+    def _place(self, head: bytes) -> _Waiting:
         waiting = _Waiting(head)
         self._waiting.append(waiting)
         self._drain_waiting()
         if waiting.error is not None:
             self._answer_for(waiting)
-        if self._syncs and waiting.seq is not None:
-            self._make_durable()
-        return Receipt(waiting.stream or self._chain.stream, waiting.seq, waiting.hash)
+        return waiting
 
     def put(self, head: bytes) -> None:
         """Have a record written; return when the durability level says so.
@@ -214,14 +263,14 @@ class Stream:
         Raises:
             RecordLost: as for `append`; never under `relaxed` while another thread writes.
         """
-        if self._plain and not self._waiting and self._lock.acquire(False):
+        if self._plain and not self._waiting and not self._lock.locked():
             waiting = self._write_through(head)
         else:
             waiting = _Waiting(head)
             self._waiting.append(waiting)
             if self._waits:
                 self._drain_waiting()
-        if self._waiting and not self._waits:
+        if self._waiting:
             self._drain_unless_held()
         if waiting is not None and waiting.error is not None:
             self._answer_for(waiting)
@@ -229,31 +278,39 @@ class Stream:
             self._make_durable()
 
     def _write_through(self, head: bytes) -> _Waiting | None:
-        """Write one record while holding the lock, and release it: the usual case, with nothing else to be done.
+        """Write one record: the usual case, with nothing else to be done.
 
-        The stream is open and there is no gap to fill. Returns the record only if it failed.
+        The stream is open and there is no gap to fill. Returns the record only if it did not go that way.
         """
-        chain = self._chain
-        mark = chain.seq, chain.last_hash
-        self._holder = _get_ident()
-        try:
-            self._keep(chain.seal(head))
-            if self._observe is not None:
-                self._observe(chain.seq, chain.last_hash or "")
-        except OSError as error:
-            waiting = _Waiting(head)
-            self._undo([waiting], mark, error)
-            return waiting
-        except BaseException:  # Ctrl-C, or an error of ours: nobody knows whether this was written
-            self._abandon([_Waiting(head)])
-            raise
-        finally:
-            self._holder = 0
-            self._lock.release()
+        me = _get_ident()
+        with self._lock:  # unlike `acquire`, nothing can come between taking it and the promise to release it
+            self._holder = me
+            try:
+                if not self._plain:
+                    waiting = _Waiting(head)
+                    self._waiting.append(waiting)
+                    self._drain()
+                    return waiting
+                self._plain = False
+                self._head = head
+                chain = self._chain
+                mark = chain.seq, chain.last_hash
+                try:
+                    self._keep(chain.seal(head))
+                except OSError as error:
+                    waiting = _Waiting(head)
+                    self._undo([waiting], mark, error)
+                    return waiting
+                if self._observe is not None:
+                    self._observe(chain.seq, chain.last_hash or "")
+                self._head = None
+                self._plain = self._opened
+            finally:
+                self._holder = 0
         return None
 
     def _drain_waiting(self) -> None:
-        me = threading.get_ident()
+        me = _get_ident()
         if self._holder == me:
             return  # called from inside our own write, by a signal handler or __del__: it is taken along
         with self._lock:
@@ -264,23 +321,25 @@ class Stream:
                 self._holder = 0
 
     def _drain_unless_held(self) -> None:
-        lock = self._lock
         # Looked at again after each release: what came while we held the lock was left to us.
-        while self._waiting and lock.acquire(blocking=False):
-            self._holder = threading.get_ident()
-            try:
-                self._drain()
-            finally:
-                self._holder = 0
-                lock.release()
+        while self._waiting and not self._lock.locked():
+            self._drain_waiting()
 
     def _drain(self) -> None:
+        if self._in_doubt or self._head is not None:
+            self._leave()
         waiting = self._waiting
-        while waiting:
-            self._write([waiting.popleft() for _ in range(min(len(waiting), _MOST_PER_WRITE))])
+        while waiting or self._under_way:
+            if not self._under_way:
+                count = min(len(waiting), _MOST_PER_WRITE)
+                # In one step: no signal handler runs between taking records from one place and having them in another.
+                self._under_way.extend(map(deque.popleft, repeat(waiting, count)))
+            self._write()
 
-    def _write(self, batch: list[_Waiting]) -> None:
-        chain = self._chain
+    def _write(self) -> None:
+        """Write what is under way, behind the gap record that is owed."""
+        self._in_doubt, self._plain = True, False
+        batch, chain = self._under_way, self._chain
         mark = chain.mark()
         try:
             if not self._opened:
@@ -291,37 +350,40 @@ class Stream:
                 lines.append(chain.seal(self._gap_head()))
             seal = chain.seal
             for one in batch:
-                lines.append(seal(one.head))
+                one.line = seal(one.head)
+                lines.append(one.line)
                 one.seq, one.hash, one.stream = chain.seq, chain.last_hash, chain.stream
             self.store.append(lines[0] if len(lines) == 1 else b"".join(lines))
         except OSError as error:
             self._undo(batch, mark, error)
             return
-        except BaseException:  # Ctrl-C, or an error of ours: nobody knows what of this batch was written
-            self._abandon(batch)
-            raise
-        self._gap.count = self._gap.first = 0
-        self._plain = True
         if self._observe is not None:
             self._tell(self._observe, mark[0], lines)
+        self._gap.count = self._gap.first = 0
+        self._under_way, self._in_doubt, self._plain = [], False, self._opened
 
     def _undo(self, batch: list[_Waiting], mark: tuple[int, str | None], error: OSError) -> None:
+        """Take back what was sealed and could not be written. To be called with `_in_doubt` or `_head` still set."""
         self._chain.rewind(mark)
-        self._plain = False
         for one in batch:
             one.seq, one.hash, one.error = None, None, error
             self._count_loss(error)
+        self._under_way, self._head, self._in_doubt = [], None, False
 
-    def _abandon(self, batch: list[_Waiting]) -> None:
-        """Leave a stream whose end is in doubt: the next one reads where it ended, and takes the batch along."""
-        for one in reversed(batch):
-            one.seq, one.hash = None, None
-            self._waiting.appendleft(one)
+    def _leave(self) -> None:
+        """Leave a stream whose end is in doubt: the next one reads where it ended, and takes along what was under way.
+
+        What was under way may have been written after all; then it is recorded twice, rather than not at all.
+        """
         with contextlib.suppress(OSError):
-            self.store.sync()
-        self.store.forget()
-        self._chain = Chain(new_stream_id())
+            self.store.end()
+        if self._head is not None:
+            self._under_way = [_Waiting(self._head)]
+        for one in self._under_way:
+            one.seq, one.hash = None, None
         self._opened = self._plain = False
+        chain = Chain(new_stream_id())
+        self._chain, self._head, self._in_doubt = chain, None, False
 
     @staticmethod
     def _tell(observe: Callable[[int, str], None], seq: int, lines: list[bytes]) -> None:
@@ -347,7 +409,8 @@ class Stream:
         if self._follow is not None:
             self._observe = self._follow(chain.stream)
             self._tell(self._observe, 0, [line])
-        self.store.declared(endings)
+        with contextlib.suppress(OSError):  # then the next stream declares them too, which does no harm
+            self.store.declared(endings)
 
     def _gap_head(self) -> bytes:
         gap = self._gap
@@ -361,8 +424,11 @@ class Stream:
 
     def _count_loss(self, error: OSError) -> None:
         if self._policy.on_failure != "block":
-            self.lost += 1
-            self._gap.note(error)
+            self._note_loss(error)
+
+    def _note_loss(self, error: OSError) -> None:
+        self.lost += 1
+        self._gap.note(error)
 
     def _answer_for(self, waiting: _Waiting) -> None:
         """Do what the policy says about a record that was not kept."""
@@ -371,9 +437,7 @@ class Stream:
         error = waiting.error
         reason = getattr(error, "strerror", None) or str(error)
         if self._policy.on_failure == "block":
-            with self._lock:
-                self.lost += 1
-                self._gap.note(error or OSError(reason))
+            self.exclusively(lambda: self._note_loss(error or OSError(reason)))
         if self._policy.on_failure == "warn":
             self._warn(f"an audit record was lost: {reason}; the loss will stand in an audit.gap record")
             return
@@ -406,35 +470,39 @@ class Stream:
             self._repair(error)
 
     def _repair(self, failure: OSError) -> None:
-        with self._lock:
-            self._holder = threading.get_ident()
-            try:
-                self.store.repair()
-            except OSError as error:
-                self._warn(f"the audit journal cannot be made durable: {error.strerror or error}; it will be retried")
-                if self._policy.on_failure != "warn" and self._syncs:
-                    raise RecordLost(f"the record is written but not durable: {error.strerror or error}") from error
-                return
-            finally:
-                self._holder = 0
-        reason = failure.strerror or str(failure)
-        self.append(self._control(Control.DEGRADED, {"cause": "sync failed", "reason": reason}, action="DEGRADE"))
+        try:
+            self.exclusively(self.store.repair)
+        except OSError as error:
+            self._warn(f"the audit journal cannot be made durable: {error.strerror or error}; it will be retried")
+            if self._policy.on_failure != "warn" and self._syncs:
+                raise RecordLost(f"the record is written but not durable: {error.strerror or error}") from error
+            return
+        self.append(self._sync_failure(failure))
+
+    def _sync_failure(self, failure: OSError) -> bytes:
+        data = {"cause": "sync failed", "reason": failure.strerror or str(failure)}
+        return self._control(Control.DEGRADED, data, action="DEGRADE")
 
     def fill_gap(self) -> None:
         """Try to write what is owed: records left behind, and the gap record of a loss that is over."""
-        with self._lock:
-            self._holder = threading.get_ident()
-            try:
-                self._drain()
-                if self._gap.count:
-                    self._write([])
-            finally:
-                self._holder = 0
+        self.exclusively(self._fill_gap)
 
-    def exclusively(self, work: Callable[[], Any]) -> Any:
-        """Run something while no record can be written. It must not append."""
+    def _fill_gap(self) -> None:
+        self._drain()
+        if self._gap.count:
+            self._write()
+
+    def exclusively(self, work: Callable[[], T]) -> T:
+        """Run something while no record can be written. It must not append.
+
+        Raises:
+            RuntimeError: this thread is in the middle of a write, and a signal handler or `__del__` came here.
+        """
+        me = _get_ident()
+        if self._holder == me:
+            raise RuntimeError("the audit trail is in the middle of a write; do this from outside of it")
         with self._lock:
-            self._holder = threading.get_ident()
+            self._holder = me
             try:
                 return work()
             finally:
@@ -445,20 +513,36 @@ class Stream:
 
         The next record opens a new stream.
         """
-        with self._lock:
-            self._holder = threading.get_ident()
-            try:
-                self._drain()
-                if self._opened:
-                    data = {"records": self._chain.seq + 1, "lost": self.lost}
-                    self._write([_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))])
-                    self.store.end()
-                return self._chain.stream, self._chain.seq
-            finally:
-                self._holder = 0
-                self._chain = Chain(new_stream_id())
-                self._opened = self._plain = False
-                self._parent = None
+        return self.exclusively(self._close)
+
+    def _close(self) -> tuple[str, int]:
+        try:
+            self._drain()
+            if self._opened:
+                self._sync_before_the_end()
+                owed = 1 if self._gap.count else 0  # a gap record goes before this one, in the same write
+                data = {"records": self._chain.seq + owed + 1, "lost": self.lost}
+                self._under_way = [_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))]
+                self._write()
+                self._end()
+            return self._chain.stream, self._chain.seq
+        finally:
+            self._chain = Chain(new_stream_id())
+            self._opened = self._plain = False
+            self._parent = None
+
+    def _sync_before_the_end(self) -> None:
+        try:
+            self.store.sync()
+        except OSError as error:  # `end` repairs it; said before the last record, while it can be said
+            self._under_way = [_Waiting(self._sync_failure(error))]
+            self._write()
+
+    def _end(self) -> None:
+        try:
+            self.store.end()
+        except OSError as error:
+            self._warn(f"the end of the audit journal could not be made durable: {error.strerror or error}")
 
     def _stand_still(self) -> None:
         """Before a fork: let no thread be in the middle of a record."""

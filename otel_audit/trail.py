@@ -21,7 +21,7 @@ from .errors import DeliveryTimeout
 from .journal.writer import JournalWriter
 from .notices import notice
 from .record import FORMAT, Control
-from .stream import Durability, FailurePolicy, Receipt, Store, Stream
+from .stream import Durability, FailurePolicy, Receipt, Sealed, Store, Stream
 
 __all__ = ["AuditTrail", "Companion", "Health", "Intervals", "Watch", "describe_process"]
 
@@ -118,7 +118,7 @@ class AuditTrail:
         self._watches: tuple[Watch, ...] = ()
         self._degraded: dict[str, Mapping[str, Any]] = {}
         self._keeper: threading.Thread | None = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._stop = threading.Event()
         self._dirty = threading.Event()
         self._rests = True
@@ -174,14 +174,41 @@ class AuditTrail:
         if self._acks:
             self._append(head)
             return
-        self.stream.put(head)
+        try:
+            self.stream.put(head)
+        finally:  # what could not be kept is owed a gap record
+            if self._rests:
+                self._rouse()
+
+    def seal(self, head: bytes) -> Sealed:
+        """Seal and write a head that the door made, and return its line; `settle` then waits as `keep` does.
+
+        Raises:
+            RecordLost: it could not be kept, and the failure policy says to raise.
+        """
+        sealed = self.stream.seal(head)
         if self._rests:
             self._rouse()
+        return sealed
+
+    def settle(self, sealed: Sealed) -> None:
+        """Return when a sealed record is as safe as the durability level says.
+
+        Raises:
+            RecordLost: it is written but not durable, and the failure policy says to raise.
+            DeliveryTimeout: a required sink did not confirm it in time, and the failure policy says to raise.
+        """
+        if sealed.seq is not None:
+            self.stream.settle()
+            if self._acks:
+                self._await_delivery(sealed.stream, sealed.seq)
 
     def _append(self, head: bytes) -> Receipt:
-        receipt = self.stream.append(head)
-        if self._rests:
-            self._rouse()
+        try:
+            receipt = self.stream.append(head)
+        finally:
+            if self._rests:
+                self._rouse()
         if self._acks and receipt.seq is not None:
             self._await_delivery(receipt.stream, receipt.seq)
         return receipt
@@ -203,7 +230,7 @@ class AuditTrail:
 
     def _rouse(self) -> None:
         """Tell the keeper that there is something to make durable; start it if it is not there."""
-        if self._keeper is None:
+        if self._keeper is None or not self._keeper.is_alive():
             self._start()
         self._rests = False
         self._dirty.set()
@@ -281,10 +308,10 @@ class AuditTrail:
         notice(message, subject="loss")
 
     def _start(self) -> None:
-        with self._starting:
-            if self._keeper is not None or self._stop.is_set():
-                return
+        with self._starting:  # reentrant: a signal handler may log in the middle of this
             keeper = threading.Thread(target=self._keep_watch, name="otel-audit-keeper", daemon=True)
+            if (self._keeper is not None and self._keeper.is_alive()) or self._stop.is_set():
+                return
             self._keeper = keeper
             if not self._closes_at_exit:
                 self._closes_at_exit = True
@@ -326,6 +353,7 @@ class AuditTrail:
 
     def _tick(self) -> None:
         self.stream.fill_gap()
+        self.stream.sync()  # what failed before, and what the trail wrote about itself
         store = self.stream.store
         if isinstance(store, JournalWriter) and (cause := self.stream.exclusively(store.inspect)):
             saved = self.stream.exclusively(store.relocate)
@@ -351,7 +379,7 @@ class AuditTrail:
 
     def _forget(self) -> None:
         self._keeper = None
-        self._starting = threading.Lock()
+        self._starting = threading.RLock()
         self._stop = threading.Event()
         self._dirty = threading.Event()
         self._rests = True

@@ -310,9 +310,9 @@ class JournalWriter:
 
     def _close(self) -> None:
         with self._syncing:
-            if self._descriptor >= 0:
-                os.close(self._descriptor)
-            self._descriptor, self._limit = -1, 0
+            descriptor, self._descriptor, self._limit = self._descriptor, -1, 0
+            if descriptor >= 0:
+                os.close(descriptor)
 
     def _measure(self) -> int:
         total = 0

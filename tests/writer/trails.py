@@ -20,6 +20,8 @@ from otel_audit.verify import Report, verify
 
 __all__ = ["codes", "data_of", "events", "eventually", "named", "open_trail", "records", "run_python", "verified"]
 
+ROOT = str(Path(__file__).parents[2])
+
 
 @contextmanager
 def open_trail(
@@ -48,15 +50,16 @@ def open_trail(
 
 
 def records(directory: Path) -> list[dict[str, Any]]:
-    """Return every record of a journal, in order of time, each once; torn tails left out."""
+    """Return every record of a journal, stream by stream, each once; torn tails left out."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for segments in list_streams(directory).values():
         for segment in segments:
             for line in segment.path.read_bytes().split(b"\n")[:-1]:
                 record = json.loads(line)
                 found.setdefault((record["stream"], record["seq"]), record)
-    # By time, not by stream: two streams of one millisecond have no order among their names.
-    return sorted(found.values(), key=lambda record: (record["@timestamp"], record["stream"], record["seq"]))
+    # Two streams of one millisecond have no order among their names.
+    begun = {record["stream"]: record["@timestamp"] for record in reversed(found.values())}
+    return sorted(found.values(), key=lambda record: (begun[record["stream"]], record["stream"], record["seq"]))
 
 
 def events(directory: Path) -> list[str]:
@@ -102,7 +105,7 @@ def run_python(
         capture_output=True,
         text=True,
         timeout=60,
-        env={**os.environ, **(env or {})},
+        env={**os.environ, "PYTHONPATH": ROOT, **(env or {})},
         check=False,
     )
     assert not check or done.returncode == 0, done.stderr
