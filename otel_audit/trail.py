@@ -286,6 +286,7 @@ class AuditTrail:
         A record that comes later opens a new stream.
         """
         self._stop.set()
+        self._dirty.set()  # wakes the keeper, which would otherwise see it only at its next tick
         keeper, self._keeper = self._keeper, None
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(timeout)
