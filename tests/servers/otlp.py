@@ -102,8 +102,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status = 200
-        self.paths: set[str] = set()
-        self.headers: list[dict[str, str]] = []
+        self.refused = 0
         self.requests: list[ExportLogsServiceRequest] = []
         receiver = self
 
@@ -116,9 +115,9 @@ class Receiver:
                     body = gzip.decompress(body)
                 status = receiver.status
                 if status == 200:
-                    receiver.paths.add(self.path)
-                    receiver.headers.append(dict(self.headers))
                     receiver.requests.append(ExportLogsServiceRequest.FromString(body))
+                else:
+                    receiver.refused += 1
                 self.send_response(status)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")

@@ -210,6 +210,26 @@ def test_two_tiers_carry_a_growing_journal_to_the_store(
     assert_verifies(store.directory)
 
 
+def test_an_agent_killed_while_the_gateway_is_away_loses_nothing(certificates: Certificates, tmp_path: Path) -> None:
+    lines = sealed_stream(1000)
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    write(journal / "1.000001.jsonl", lines)
+    with Receiver() as gateway:
+        gateway.status = 503
+        environment = {
+            **tls_settings(certificates),
+            "AUDIT_JOURNAL": str(journal),
+            "AUDIT_GATEWAY": gateway.address,
+        }
+        with Collector("agent-journal.yaml", tmp_path, environment) as agent:
+            wait_until("the agent has tried", lambda: gateway.refused >= 2)
+            agent.kill()
+            gateway.status = 200
+            agent.start()
+            wait_until("everything arrived", lambda: set(gateway.bodies()) == set(lines))
+
+
 def test_an_agent_does_not_send_half_a_line(store: Store, certificates: Certificates, tmp_path: Path) -> None:
     lines = sealed_stream(5)
     journal = tmp_path / "journal"
