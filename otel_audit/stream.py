@@ -97,7 +97,7 @@ class Store(Protocol):
         """Let go of everything, in a forked child, without touching the parent's."""
 
     @property
-    def lock(self) -> threading.Lock:
+    def lock(self) -> threading.Lock | threading.RLock:
         """Held during a sync."""
 
 
@@ -274,7 +274,7 @@ class Stream:
             self._drain_unless_held()
         if waiting is not None and waiting.error is not None:
             self._answer_for(waiting)
-        if self._syncs:
+        if self._syncs and self._holder != _get_ident():
             self._make_durable()
 
     def _write_through(self, head: bytes) -> _Waiting | None:
@@ -519,11 +519,7 @@ class Stream:
         try:
             self._drain()
             if self._opened:
-                self._sync_before_the_end()
-                owed = 1 if self._gap.count else 0  # a gap record goes before this one, in the same write
-                data = {"records": self._chain.seq + owed + 1, "lost": self.lost}
-                self._under_way = [_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))]
-                self._write()
+                self._write_the_end()
                 self._end()
             return self._chain.stream, self._chain.seq
         finally:
@@ -531,12 +527,20 @@ class Stream:
             self._opened = self._plain = False
             self._parent = None
 
-    def _sync_before_the_end(self) -> None:
+    def _write_the_end(self) -> None:
         try:
-            self.store.sync()
-        except OSError as error:  # `end` repairs it; said before the last record, while it can be said
-            self._under_way = [_Waiting(self._sync_failure(error))]
+            try:
+                self.store.sync()
+            except OSError as error:  # `end` repairs it; said before the last record, while it can be said
+                self._under_way = [_Waiting(self._sync_failure(error))]
+                self._write()
+            owed = 1 if self._gap.count else 0  # a gap record goes before this one, in the same write
+            data = {"records": self._chain.seq + owed + 1, "lost": self.lost}
+            self._under_way = [_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))]
             self._write()
+        except BaseException:
+            self._under_way = []  # no stream but this one can be closed by that record
+            raise
 
     def _end(self) -> None:
         try:

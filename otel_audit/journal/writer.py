@@ -56,7 +56,7 @@ class JournalWriter:
         self._failure: OSError | None = None
         self._pause = self._retry_at = 0.0
         self._not_durable: list[bytes] = []
-        self._syncing = threading.Lock()
+        self._syncing = threading.RLock()
 
     def begin(self, stream: str) -> list[Ending]:
         """Start a stream; return how the streams before it ended, for its first record to declare."""
@@ -216,13 +216,13 @@ class JournalWriter:
             os.close(self._descriptor)
             self._descriptor, self._limit = -1, 0
         self._torn, self._failure = False, None
-        self._syncing = threading.Lock()
+        self._syncing = threading.RLock()
         self._not_durable.clear()
         self.written = self.durable = 0
 
     @property
-    def lock(self) -> threading.Lock:
-        """Held while a sync is under way; a fork takes it first."""
+    def lock(self) -> threading.RLock:
+        """Held while a sync is under way; a fork takes it first. Reentrant: a signal handler may log inside a sync."""
         return self._syncing
 
     def _path(self) -> Path:
@@ -305,8 +305,9 @@ class JournalWriter:
         self._descriptor, self._number, self._size, self._limit = descriptor, number, 0, 0
 
     def _settle(self, written: int, count: int) -> None:
-        del self._not_durable[:count]
-        self.durable = written
+        if written > self.durable:  # else a sync inside this one, in a signal handler, was here first
+            del self._not_durable[:count]
+            self.durable = written
 
     def _close(self) -> None:
         with self._syncing:

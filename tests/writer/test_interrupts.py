@@ -1,0 +1,305 @@
+"""Ctrl-C, signal handlers, `__del__`: what comes in the middle of a write neither breaks the chain nor hangs."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import random
+import signal
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from otel_audit import AuditHandler
+from otel_audit.trail import AuditTrail
+from tests.writer.trails import events, named, open_trail, records, run_python, verified
+
+
+@contextmanager
+def raising(error: BaseException, after: int) -> Iterator[list[bool]]:
+    """Raise `error` when the writer has executed so many bytecodes: where a signal's handler could raise it."""
+    left, raised = [after], [False]
+
+    def trace(frame: Any, event: str, argument: object) -> Any:
+        if f"{os.sep}otel_audit{os.sep}" not in frame.f_code.co_filename:
+            return None
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left[0] -= 1
+            if left[0] == 0:
+                raised[0] = True
+                raise error
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield raised
+    finally:
+        sys.settrace(before)
+
+
+def numbers(directory: Path) -> list[int]:
+    return [record["data"]["n"] for record in records(directory) if record["event_name"] == "a.b"]
+
+
+STORM = """
+import os, random, signal, sys, threading, time
+from pathlib import Path
+from tests.writer.trails import open_trail
+
+directory, durability, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+confirmed, interrupts = [], 0
+
+def storm(stop):
+    while not stop.wait(random.random() / 500):
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+def interrupt(number, frame):
+    raise KeyboardInterrupt
+
+def others(trail, stop):
+    while not stop.is_set():
+        trail.record("a.other")
+
+with open_trail(directory, durability=durability, segment_bytes=60_000) as trail:
+    stop = threading.Event()
+    threads = [threading.Thread(target=storm, args=(stop,)), threading.Thread(target=others, args=(trail, stop))]
+    deadline, n = time.monotonic() + seconds, 0
+    signal.signal(signal.SIGUSR1, interrupt)
+    started = False
+    while time.monotonic() < deadline:
+        try:
+            if not started:
+                started = True
+                for thread in threads:
+                    thread.start()
+            while time.monotonic() < deadline:
+                n += 1
+                receipt = trail.record("a.b", {}, {"n": n})
+                if receipt.seq is not None:
+                    confirmed.append(n)
+        except KeyboardInterrupt:
+            interrupts += 1
+    while True:
+        try:
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+            break
+        except KeyboardInterrupt:
+            pass
+    stop.set()
+    for thread in threads:
+        thread.join()
+print(interrupts, *confirmed)
+"""
+
+
+@pytest.mark.parametrize("durability", ["process", "relaxed", "always"])
+def test_a_storm_of_ctrl_c_breaks_no_chain_and_loses_no_confirmed_record(tmp_path: Path, durability: str) -> None:
+    interrupts, *confirmed = map(int, run_python(STORM, tmp_path, durability, 1.5).stdout.split())
+    assert interrupts > 20
+    assert len(confirmed) > 20
+    kept = set(numbers(tmp_path))
+    assert not set(confirmed) - kept
+    report = verified(tmp_path)
+    assert report.exit_code in {0, 3}, report.findings.listed[:3]
+
+
+def test_ctrl_c_at_any_bytecode_of_a_record(tmp_path: Path) -> None:
+    """One interrupt at each of the places where it can come; the next records are there, and nothing hangs."""
+    confirmed: list[int] = []
+    random.seed(7)
+    with open_trail(tmp_path) as trail:
+        trail.record("a.b", {}, {"n": 0})
+        for n in range(1, 400):
+            with raising(KeyboardInterrupt(), n) as raised:
+                try:
+                    trail.record("a.b", {}, {"n": n})
+                    confirmed.append(n)
+                except KeyboardInterrupt:
+                    pass
+            if not raised[0]:
+                break
+        assert n > 100, "the run was over before it began"
+        trail.record("a.last")
+    kept = numbers(tmp_path)
+    assert set(confirmed) <= set(kept)
+    assert verified(tmp_path).exit_code in {0, 3}
+
+
+def test_ctrl_c_while_closing_leaves_a_journal_that_goes_on(tmp_path: Path) -> None:
+    for after in range(1, 700, 23):
+        with open_trail(tmp_path) as trail:
+            trail.record("a.b", {}, {"n": after})
+            with raising(KeyboardInterrupt(), after), suppress(KeyboardInterrupt):
+                trail.close()
+            trail.record("a.b", {}, {"n": -after})
+    kept = numbers(tmp_path)
+    assert set(range(1, 700, 23)) <= set(kept)
+    assert {-n for n in range(1, 700, 23)} <= set(kept)
+    report = verified(tmp_path)
+    assert report.exit_code in {0, 3}, report.findings.listed[:3]
+
+
+@pytest.mark.parametrize("durability", ["process", "relaxed", "always"])
+def test_records_from_a_signal_handler_are_kept(tmp_path: Path, durability: Any) -> None:
+    heard = 0
+
+    def log(number: int, frame: object) -> None:
+        nonlocal heard
+        heard += 1
+        trail.record("a.handler", {}, {"n": heard})
+        signal.setitimer(signal.ITIMER_REAL, random.random() / 1000 + 1e-6)
+
+    before = signal.signal(signal.SIGALRM, log)
+    try:
+        with open_trail(tmp_path, durability=durability) as trail:
+            signal.setitimer(signal.ITIMER_REAL, 0.001)
+            deadline = time.monotonic() + 0.7
+            written = 0
+            while time.monotonic() < deadline:
+                trail.record("a.b", {}, {"n": written})
+                written += 1
+            signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert heard > 50
+    assert len(named(tmp_path, "a.handler")) == heard
+    assert len(numbers(tmp_path)) == written
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_a_record_from_inside_a_write_is_there_without_a_further_record(tmp_path: Path) -> None:
+    with open_trail(tmp_path, heartbeat=0) as trail:
+        handler = AuditHandler(trail)
+        logger = logging.Logger("inside")
+        logger.addHandler(handler)
+        logger.info("first")
+        logger.info("second")
+        inside = trail.stream._keep
+
+        def keep(lines: bytes) -> None:
+            trail.stream._keep = inside
+            logger.info("from inside")
+            inside(lines)
+
+        trail.stream._keep = keep
+        logger.info("third")
+        assert events(tmp_path).count("log.record") == 4
+    assert [r["message"] for r in named(tmp_path, "log.record")] == ["first", "second", "third", "from inside"]
+    assert verified(tmp_path).exit_code == 0
+
+
+class Speaks:
+    """Logs when it is collected."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        self.trail = trail
+        self.itself = self
+
+    def __del__(self) -> None:
+        self.trail.record("a.del")
+
+
+def test_records_from_del_during_garbage_collection_are_kept(tmp_path: Path) -> None:
+    before = gc.get_threshold()
+    made = 2000
+    with open_trail(tmp_path) as trail:
+        gc.set_threshold(5)
+        try:
+            for _ in range(made):
+                Speaks(trail)
+                trail.record("a.b", {}, {"n": 1, "more": [{}, {}, {}]})
+        finally:
+            gc.set_threshold(*before)
+        gc.collect()
+    assert events(tmp_path).count("a.del") == made
+    assert events(tmp_path).count("a.b") == made
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_records_from_weakref_callbacks_are_kept(tmp_path: Path) -> None:
+    class Thing:
+        pass
+
+    with open_trail(tmp_path) as trail:
+        for _ in range(200):
+            thing = Thing()
+            reference = weakref.ref(thing, lambda _: trail.record("a.gone"))
+            trail.record("a.b", {}, {"thing": thing})
+            del thing
+        assert reference() is None
+    assert events(tmp_path).count("a.gone") == 200
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_an_object_whose_text_logs_is_recorded_with_what_it_logged(tmp_path: Path) -> None:
+    class Chatty:
+        def __init__(self, logger: logging.Logger, depth: int) -> None:
+            self.logger, self.depth = logger, depth
+
+        def __str__(self) -> str:
+            if self.depth:
+                self.logger.info("deeper: %s", Chatty(self.logger, self.depth - 1))
+            return f"chatty {self.depth}"
+
+    with open_trail(tmp_path) as trail:
+        logger = logging.Logger("chatty")
+        logger.addHandler(AuditHandler(trail))
+        logger.info("outer", extra={"value": Chatty(logger, 5)})
+    assert events(tmp_path).count("log.record") == 6
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_an_object_that_logs_itself_for_ever_harms_only_itself(tmp_path: Path) -> None:
+    class Endless:
+        def __str__(self) -> str:
+            logger.info("again", extra={"value": Endless()})
+            return "endless"
+
+    with open_trail(tmp_path) as trail:
+        logger = logging.Logger("endless")
+        logger.addHandler(AuditHandler(trail))
+        with suppress(RecursionError):
+            logger.info("outer", extra={"value": Endless()})
+        logger.info("after")
+        trail.record("a.last")
+    assert events(tmp_path).count("a.last") == 1
+    assert verified(tmp_path).exit_code in {0, 3}
+
+
+def test_a_thread_whose_record_was_taken_along_by_an_interrupted_one_gets_its_place(tmp_path: Path) -> None:
+    with open_trail(tmp_path) as trail:
+        trail.record("a.b", {}, {"n": 0})
+        keep = trail.stream.store.append
+        written = threading.Event()
+        receipts: list[Any] = []
+        other = threading.Thread(target=lambda: receipts.append(trail.record("a.b", {}, {"n": 2})))
+
+        def interrupted(lines: bytes) -> None:
+            trail.stream.store.append = keep  # type: ignore[method-assign]
+            other.start()
+            while not trail.stream.waiting:
+                time.sleep(0.001)
+            keep(lines)
+            written.set()
+            raise KeyboardInterrupt
+
+        trail.stream.store.append = interrupted  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            trail.record("a.b", {}, {"n": 1})
+        other.join(5)
+        assert not other.is_alive()
+    assert receipts[0].seq is not None
+    assert sorted(numbers(tmp_path)) == [0, 1, 1, 2]
+    report = verified(tmp_path)
+    assert report.exit_code == 3
+    assert receipts[0].stream != records(tmp_path)[0]["stream"]
