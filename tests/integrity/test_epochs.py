@@ -13,6 +13,7 @@ from otel_audit.integrity import seedfile
 from otel_audit.integrity.epochs import EpochAttestation, EpochKey, EpochsExhaustedError, EpochSigner, Schedule, certify
 from otel_audit.integrity.findings import Severity
 from otel_audit.integrity.note import Note, NoteError, Signature, open_note, parse_note
+from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import read_vkey
 from otel_audit.integrity.seedfile import is_seed_file, open_epochs, provision
 from otel_audit.integrity.signatures import Ed25519Signer, sign_note
@@ -288,6 +289,19 @@ def test_records_that_claim_times_outside_their_epoch_are_noted(make_stream: Any
     stream.checkpoint(signer, at=119, final=True)
     assert "EPOCH_TIME" in codes(stream.check(policy, at=121))
     assert "EPOCH_TIME" not in codes(stream.copy(3).check(policy, at=61))
+
+
+def test_times_count_although_the_section_was_folded_in_parts(make_stream: Any, policy: Any) -> None:
+    """A pin in the middle of an epoch folds its beginning before the seal arrives."""
+    stream, signer = make_stream(at=1), signer_at(0)
+    stream.checkpoint(signer, at=59, final=True)
+    signer.advance(1)
+    stream.log(1, at=10)
+    pins = Pins(trust_first_use=True)
+    pins.advance(stream.origin, 3, stream.head().root)
+    stream.log(1, at=70)
+    stream.checkpoint(signer, at=119, final=True)
+    assert "EPOCH_TIME" in codes(stream.check(policy, at=121, pins=pins))
 
 
 def test_a_record_a_moment_over_the_border_is_honest(make_stream: Any, policy: Any) -> None:
