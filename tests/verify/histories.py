@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,21 @@ class Writer:
         return self.seal({"audit": audit, "data": data, "event_name": event})
 
     def open(self, *, previous: list[dict[str, Any]] | None = None, **more: Any) -> Writer:
-        data = {"format": 1, "algorithms": {"canonical": "rfc8785", "hash": "sha256"}, "previous": previous or [], **more}
+        data = {
+            "format": 1,
+            "algorithms": {"canonical": "rfc8785", "hash": "sha256"},
+            "previous": previous or [],
+            **more,
+        }
         self.control("audit.stream.open", data, "OPEN")
         return self
 
     def event(self, number: int = 0, **more: Any) -> bytes:
         audit = {"action": "DELETE", "actor": {"id": f"alice{number}", "type": "user"}, "outcome": "success"}
         data = {"amount": 12.5, "invoice": number, "note": "größer ☃"}
-        return self.seal({"audit": audit, "data": data, "event_name": "invoice.delete", "message": f"gone {number}", **more})
+        return self.seal(
+            {"audit": audit, "data": data, "event_name": "invoice.delete", "message": f"gone {number}", **more}
+        )
 
     def events(self, count: int) -> Writer:
         for number in range(count):
@@ -81,7 +89,7 @@ def put(directory: Path, writer: Writer, *cuts: int, tail: bytes = b"") -> Path:
     """Write a stream's segments, cut before the given record numbers; return the first one's path."""
     directory.mkdir(exist_ok=True)
     edges = [0, *[cut - 1 for cut in cuts], len(writer.lines)]
-    for number, (start, end) in enumerate(zip(edges, edges[1:], strict=False), 1):
+    for number, (start, end) in enumerate(pairwise(edges), 1):
         path = directory / writer.segment(number)
         path.write_bytes(b"".join(writer.lines[start:end]) + (tail if end == len(writer.lines) else b""))
     return directory / writer.segment()

@@ -10,7 +10,7 @@ from otel_audit.verify import verify
 from tests.verify.histories import put, whole
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_every_flipped_bit_is_found(tmp_path: Path) -> None:
     assert missed(tmp_path / "audit.jsonl", range(8)) == []

@@ -118,7 +118,13 @@ def test_a_record_of_another_stream_does_not_belong_in_a_segment(tmp_path: Path)
     mine.lines[9:9] = other.lines[3:5]
     report = verify([put(tmp_path / "j", mine)])
     (found,) = report.findings.listed
-    assert (found.code, found.stream, found.seq, found.count, report.exit_code) == ("FOREIGN_STREAM", other.stream, 4, 2, 1)
+    assert (found.code, found.stream, found.seq, found.count, report.exit_code) == (
+        "FOREIGN_STREAM",
+        other.stream,
+        4,
+        2,
+        1,
+    )
 
 
 def test_several_streams_may_share_a_file_that_is_no_segment(tmp_path: Path) -> None:
@@ -180,7 +186,9 @@ def test_numbers_and_strings_that_jcs_spells_otherwise_are_found_when_sealed(tmp
 
 def test_odd_but_canonical_numbers_and_keys_are_fine(tmp_path: Path) -> None:
     writer = Writer().open()
-    writer.event(data={"a": 1e21, "b": 1e-7, "c": 123456789012345680000.0, "d": 0.000001, "😀": 1, "\ufffd": 2, "e": "😀"})
+    writer.event(
+        data={"a": 1e21, "b": 1e-7, "c": 123456789012345680000.0, "d": 0.000001, "😀": 1, "\ufffd": 2, "e": "😀"}
+    )
     writer.events(5)
     assert check(tmp_path, writer.close().lines).exit_code == 0
 
@@ -352,7 +360,14 @@ def test_a_cut_beginning(tmp_path: Path) -> None:
 
 def test_a_declared_cut_is_retention(tmp_path: Path) -> None:
     old = whole(1)
-    cut = {"stream": old.stream, "first_seq": 1, "last_seq": 4, "last_hash": parse(old.lines[3])["hash"], "segments": [], "reason": "age"}
+    cut = {
+        "stream": old.stream,
+        "first_seq": 1,
+        "last_seq": 4,
+        "last_hash": parse(old.lines[3])["hash"],
+        "segments": [],
+        "reason": "age",
+    }
     new = Writer(2).open(previous=[old.ending()])
     new.control("audit.prune", cut)
     report = check(tmp_path, [*old.lines[4:], *new.close().lines])
@@ -366,7 +381,14 @@ def test_a_declared_cut_is_retention(tmp_path: Path) -> None:
 
 def test_a_cut_is_only_believed_of_an_intact_stream(tmp_path: Path) -> None:
     old = whole(1)
-    cut = {"stream": old.stream, "first_seq": 1, "last_seq": 4, "last_hash": parse(old.lines[3])["hash"], "segments": [], "reason": "age"}
+    cut = {
+        "stream": old.stream,
+        "first_seq": 1,
+        "last_seq": 4,
+        "last_hash": parse(old.lines[3])["hash"],
+        "segments": [],
+        "reason": "age",
+    }
     new = Writer(2).open(previous=[old.ending()])
     new.control("audit.prune", cut)
     new.events(4).close()
@@ -376,7 +398,14 @@ def test_a_cut_is_only_believed_of_an_intact_stream(tmp_path: Path) -> None:
 
 def test_a_stream_removed_by_retention_as_a_whole(tmp_path: Path) -> None:
     old = whole(1)
-    cut = {"stream": old.stream, "first_seq": 1, "last_seq": 20, "last_hash": old.chain.last_hash, "segments": [], "reason": "age"}
+    cut = {
+        "stream": old.stream,
+        "first_seq": 1,
+        "last_seq": 20,
+        "last_hash": old.chain.last_hash,
+        "segments": [],
+        "reason": "age",
+    }
     new = Writer(2).open(previous=[old.ending()])
     new.control("audit.prune", cut)
     put(tmp_path / "j", new.close())
@@ -514,7 +543,11 @@ def test_a_stream_without_an_end(tmp_path: Path) -> None:
     ("event", "data", "code"),
     [
         ("audit.gap", {"count": 3, "from": "a", "to": "b", "reason": "disk full"}, "RECORDS_LOST"),
-        ("audit.pipeline.degraded", {"cause": "logger silenced", "logger": "shop", "by": "disabled"}, "PIPELINE_DEGRADED"),
+        (
+            "audit.pipeline.degraded",
+            {"cause": "logger silenced", "logger": "shop", "by": "disabled"},
+            "PIPELINE_DEGRADED",
+        ),
         ("audit.suppressed", {"count": 3, "rule": "sampling"}, "SUPPRESSED"),
         ("audit.gap", {"count": "three"}, "BAD_SCHEMA"),
         ("audit.heartbeat", {"interval": "x", "monotonic": 1}, "BAD_SCHEMA"),
@@ -709,6 +742,8 @@ def test_findings_beyond_the_first_thousand_are_counted(tmp_path: Path) -> None:
 def test_canonical_bytes_are_what_the_tests_think() -> None:
     line = whole().lines[3]
     record = parse(line)
-    assert canonicalize({name: value for name, value in record.items() if name != "hash"})[:-1] + b',"hash":"%b"}\n' % (
-        record["hash"].encode()
-    ) == line
+    assert (
+        canonicalize({name: value for name, value in record.items() if name != "hash"})[:-1]
+        + b',"hash":"%b"}\n' % (record["hash"].encode())
+        == line
+    )

@@ -1,0 +1,80 @@
+"""A verifier of journal directories by somebody who has only read docs/format.md; no code of the package."""
+
+import hashlib
+import json
+from datetime import datetime
+from decimal import Decimal
+
+TOP = dict.fromkeys(["@timestamp", "event_name", "level", "logger", "message", "prev_hash", "stream", "hash"], str)
+TOP |= {"audit": dict, "data": dict, "otel": dict, "seq": int}
+AUDIT = "action actor altered category changes data_subject decision outcome phase reason request session source "
+AUDIT = {*(AUDIT + "target targets tenant version").split(" ")}
+LOSSES = {"audit.gap", "audit.pipeline.degraded", "audit.suppressed"}
+
+
+def jcs(v):
+    if isinstance(v, dict):
+        return f"{{{','.join(f'{jcs(k)}:{jcs(v[k])}' for k in sorted(v, key=lambda k: k.encode('utf-16-be')))}}}"
+    if isinstance(v, list):
+        return f"[{','.join(map(jcs, v))}]"
+    if isinstance(v, float) and (1e-6 <= abs(v) < 1e21 or v == 0):
+        return f"{Decimal(repr(v or 0)).normalize():f}"
+    return repr(v).replace("e-0", "e-") if isinstance(v, float) else json.dumps(v, ensure_ascii=False)
+
+
+def read(line):
+    r = json.loads(line.decode(), parse_int=lambda n: int(n) if abs(float(n)) < 2**53 else float(n))
+    body = jcs({k: v for k, v in r.items() if k != "hash"}).encode()  # a member that stands twice comes out once
+    assert line == body[:-1] + b',"hash":"%b"}' % hashlib.sha256(b"\0" + body).hexdigest().encode()
+    assert all(type(v) is TOP[k] for k, v in r.items())
+    assert {"action", "actor", "outcome"} <= {*r["audit"]} <= AUDIT
+    return r | {"at": datetime.fromisoformat(r["@timestamp"][:26])}
+
+
+def walk(paths):
+    streams, junk, endings, parents, cuts, heads, gone = {}, [], {}, [], set(), set(), set()
+    for path in paths:
+        own, data, start, fresh = path.name[:32], path.read_bytes(), 0, True
+        s = streams.setdefault(own, {"hash": None, "seq": 0, "closed": False, "hashes": {}, "at": datetime.min})
+        while end := data.find(b"\n", start) + 1:
+            try:
+                r = read(data[start : end - 1][: 2**20 - 1])
+            except Exception:
+                break  # this, and whatever stands behind it, must be a torn tail that was declared
+            n, event, said, start = r["seq"], r["event_name"], r.get("data", {}), end
+            if fresh and s["hashes"].get(n) == r["hash"]:
+                continue  # a segment may begin with the end of the one before
+            if s["seq"] == 0 and n > 1:
+                heads.add((own, n - 1, r["prev_hash"]))
+            else:
+                assert (n, r.get("prev_hash"), r["stream"], s["closed"]) == (s["seq"] + 1, s["hash"], own, False)
+            assert (n == 1) == (event == "audit.stream.open")
+            gone |= {event} & LOSSES | ({"clock"} if (s["at"] - r["at"]).total_seconds() > 5 else set())
+            s |= {"seq": n, "hash": r["hash"], "closed": event == "audit.stream.close", "at": r["at"]}
+            s["hashes"][n], fresh = r["hash"], False
+            if event == "audit.stream.open" and said["format"] != 1:
+                return "unverifiable"
+            endings |= {each["stream"]: each for each in said["previous"]} if n == 1 else {}
+            parents += [said["parent"]] if n == 1 and "parent" in said else []
+            gone |= {said["child"]} if event == "audit.stream.fork" else set()
+            cuts |= {(said["stream"], said["last_seq"], said["last_hash"])} if event == "audit.prune" else set()
+            assert event != "audit.stream.close" or said["records"] == n
+        junk += [(path.name, s, start, data[start:])] if data[start:] else []
+    for name, s, start, rest in junk:
+        torn, undeclared = endings.get(name[:32], {}).get("torn"), name[:32] not in endings
+        found = {"segment": name, "offset": start, "length": len(rest), "sha256": hashlib.sha256(rest).hexdigest()}
+        assert torn == found if torn or b"\n" in rest or s["closed"] else undeclared
+    for own, said in endings.items():
+        assert own not in streams or all(streams[own][k] == said.get(k) for k in ("seq", "hash", "closed"))
+    heads |= {(own, said["seq"], said["hash"]) for own, said in endings.items() if own not in streams}
+    assert heads <= cuts
+    assert all(p["hash"] == streams[p["stream"]]["hashes"][p["seq"]] for p in parents)
+    lacks = gone - streams.keys() or junk or heads or not streams or any(not s["closed"] for s in streams.values())
+    return "incomplete" if lacks else "intact"
+
+
+def verdict(directory):
+    try:
+        return walk(sorted(directory.glob("*.jsonl")))
+    except Exception:
+        return "tampered"
