@@ -25,9 +25,11 @@ from otel_audit.integrity.durable import replace_file
 from otel_audit.integrity.merkle import HASH_SIZE
 from otel_audit.integrity.note import MAX_NOTE, NoteError, decode_base64, parse_note
 
-__all__ = ["Checkpoint", "EquivocationError", "HeadFile", "origin_of", "speaks_for", "stream_of"]
+__all__ = ["WINDOW", "Checkpoint", "EquivocationError", "HeadFile", "birth_of", "origin_of", "speaks_for", "stream_of"]
 
 MAX_SIZE: Final = 2**63 - 1
+WINDOW: Final = 262_144
+"""How many records a checkpoint may lie behind its place in the stream: 8 MB of hashes."""
 _SIZE: Final = re.compile("0|[1-9][0-9]{0,18}")
 _STREAM: Final = re.compile("[0-9a-f]{32}")
 
@@ -78,6 +80,11 @@ def stream_of(origin: str) -> str | None:
     """Return the stream id that an origin ends in, or None."""
     tail = origin.rpartition("/")[2]
     return tail if _STREAM.fullmatch(tail) else None
+
+
+def birth_of(stream: str) -> float:
+    """Return the moment (POSIX seconds) that a stream id, a UUIDv7, states (RFC 9562, section 5.7)."""
+    return int(stream[:12], 16) / 1000
 
 
 def speaks_for(name: str, origin: str) -> bool:

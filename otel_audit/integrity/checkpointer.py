@@ -18,13 +18,12 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from otel_audit.errors import AuditError
-from otel_audit.integrity.checkpoint import Checkpoint, HeadFile, stream_of
+from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, HeadFile, birth_of, stream_of
 from otel_audit.integrity.epochs import EpochSigner
 from otel_audit.integrity.merkle import Frontier
 from otel_audit.integrity.note import NoteError
 from otel_audit.integrity.publishing import Anchor, Publisher
 from otel_audit.integrity.signatures import Signer, sign_note
-from otel_audit.integrity.verification import WINDOW, birth_of
 
 __all__ = ["Checkpointer"]
 

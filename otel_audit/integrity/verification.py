@@ -17,27 +17,25 @@ from __future__ import annotations
 import base64
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
 
-from otel_audit.integrity.checkpoint import Checkpoint, stream_of
+from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, birth_of, stream_of
 from otel_audit.integrity.epochs import EpochKey
 from otel_audit.integrity.findings import Finding, Severity, Tier
+from otel_audit.integrity.growing import GrowingTree
 from otel_audit.integrity.heads import TrustedHead, trust
-from otel_audit.integrity.merkle import HASH_SIZE, Frontier
+from otel_audit.integrity.merkle import HASH_SIZE
 from otel_audit.integrity.note import NoteError, parse_note
 from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.seals import SealSeries
 from otel_audit.integrity.statements import Revocation, Rotation
+from otel_audit.integrity.verdict import Verdict
 from otel_audit.record import Control
 
-__all__ = ["StreamIntegrity", "Verdict", "birth_of", "missing_logs"]
-
-WINDOW: Final = 262_144
-"""How many records a checkpoint may lie behind its place in the stream: 8 MB of hashes."""
+__all__ = ["StreamIntegrity"]
 
 _MAX_FINDINGS: Final = 10_000
 _CODES: Final = {
@@ -47,40 +45,6 @@ _CODES: Final = {
     "note-future": "TIME_IN_FUTURE",
     "checkpoint-extension": "CHECKPOINT_EXTENSION",
 }
-
-
-@dataclass(slots=True)
-class Verdict:
-    """What was found about one stream, and how far the proof reaches."""
-
-    findings: list[Finding]
-    tier: Tier
-    origin: str
-    size: int
-    root: bytes
-    signed: int
-    """Records, from the first on, that a trusted signature covers."""
-    anchored: int
-    """Records that an anchor or a pin covers."""
-    witnessed: int
-    """Records that a checkpoint with the witnesses' quorum covers."""
-
-    @property
-    def sentence(self) -> str:
-        """What has been proved and what has not, in one sentence."""
-        if any(each.severity == Severity.TAMPERED for each in self.findings):
-            return "Contradictions were found: nothing is proved about these records."
-        reach = {Tier.SIGNED: self.signed, Tier.ANCHORED: self.anchored, Tier.WITNESSED: self.witnessed}
-        covered = reach.get(self.tier, self.size)
-        proved = self.tier.sentence
-        if self.tier < Tier.SIGNED and self.anchored:
-            proved += f" The first {self.anchored} agree with what was kept outside the log."
-        return proved if covered == self.size else f"Records 1 to {covered} of {self.size}: {proved}"
-
-    def advance(self, pins: Pins) -> None:
-        """Move the stream's pin to this tree, unless something contradicts it."""
-        if self.size and not any(each.severity == Severity.TAMPERED for each in self.findings):
-            pins.advance(self.origin, self.size, self.root)
 
 
 class _Stop(NamedTuple):
@@ -94,14 +58,6 @@ class _Stop(NamedTuple):
     source: str
     """`stream`, `file`, `anchor` or `pin`."""
     seq: int | None
-
-
-@dataclass(slots=True)
-class _Pending:
-    """Records that are not folded into the tree yet."""
-
-    hashes: bytearray = field(default_factory=bytearray)
-    times: list[str] = field(default_factory=list)
 
 
 class StreamIntegrity:
@@ -131,9 +87,7 @@ class StreamIntegrity:
         self._now = time.time() if now is None else now
         self._origin = stream
         self._findings: list[Finding] = []
-        self._frontier = Frontier()
-        self._pending = _Pending()
-        self._size = 0
+        self._tree = GrowingTree()
         self._until: float | None = None
         self._closed: int | None = None
         self._last_inband = 0
@@ -145,7 +99,6 @@ class StreamIntegrity:
         self._mismatched: list[_Stop] = []
         self._matched: deque[tuple[int, bytes]] = deque(maxlen=256)
         self._seals: SealSeries | None = None
-        self._section: tuple[str, str] | None = None
         self.wants_times = policy is not None and any(isinstance(key, EpochKey) for key in policy.logs)
         """Whether `extend` has a use for every record's time."""
         self._stops = sorted(self._known_stops(checkpoints, anchors), key=lambda stop: stop[:3], reverse=True)
@@ -165,18 +118,12 @@ class StreamIntegrity:
 
     def extend_packed(self, packed: bytes, *, until: str | None = None, times: Sequence[str] = ()) -> None:
         """Take the hashes of the next records as 32 bytes each; otherwise like `extend`."""
-        count, rest = divmod(len(packed), HASH_SIZE)
-        if rest:
-            raise ValueError(f"packed hashes take {HASH_SIZE} bytes each; {len(packed)} bytes were given")
-        self._pending.hashes += packed
-        self._size += count
-        if self.wants_times and len(times) == count:
-            self._pending.times.extend(times)
+        self._tree.extend(packed, times if self.wants_times else ())
         if until is not None:
             self._until = _posix(until)
-        if self._size - self._frontier.size > 2 * WINDOW:
-            self._check_stops((self._size - WINDOW, -1, False))
-            self._fold(self._size - WINDOW)
+        if self._tree.size - self._tree.folded > 2 * WINDOW:
+            self._check_stops((self._tree.size - WINDOW, -1, False))
+            self._tree.fold(self._tree.size - WINDOW)
 
     def control(self, record: Mapping[str, Any]) -> None:
         """Take a control record: one whose `event_name` begins with `audit.`. Others are passed over.
@@ -195,8 +142,8 @@ class StreamIntegrity:
 
     def finish(self, *, chained: bool = True, keyed: bool = False) -> Verdict:
         """Return the verdict. `chained`: the chain of hashes held; `keyed`: the evolving MAC did."""
-        self._check_stops((self._size, 2**62, True))
-        self._fold(self._size)
+        self._check_stops((self._tree.size, 2**62, True))
+        self._tree.fold(self._tree.size)
         for stop in self._stops:
             self._report_truncated(stop)
         for stop in self._mismatched:
@@ -210,8 +157,8 @@ class StreamIntegrity:
             self._findings,
             self._tier(chained=chained, keyed=keyed),
             self._origin,
-            self._size,
-            self._frontier.root(),
+            self._tree.size,
+            self._tree.root(),
             self._signed,
             self._anchored,
             self._witnessed,
@@ -319,17 +266,17 @@ class StreamIntegrity:
 
     def _check_stops(self, place: tuple[int, int, bool]) -> None:
         """Check the heads from outside the stream that are due up to this place."""
-        while self._stops and self._stops[-1][:3] <= place and self._stops[-1].size <= self._size:
+        while self._stops and self._stops[-1][:3] <= place and self._stops[-1].size <= self._tree.size:
             self._check(self._stops.pop())
 
     def _check(self, stop: _Stop) -> None:
         known = stop.size, stop.checkpoint.root
-        if stop.size < self._frontier.size and known not in self._matched:
-            detail = f"covers {stop.size} records, {self._size} were read before it"
+        if stop.size < self._tree.folded and known not in self._matched:
+            detail = f"covers {stop.size} records, {self._tree.size} were read before it"
             self._find("CHECKPOINT_LATE", detail, stop.seq)
             return
-        self._fold(stop.size)
-        if known not in self._matched and self._frontier.root() != stop.checkpoint.root:
+        self._tree.fold(stop.size)
+        if known not in self._matched and self._tree.root() != stop.checkpoint.root:
             if len(self._mismatched) < _MAX_FINDINGS:
                 self._mismatched.append(stop)
             return
@@ -355,35 +302,21 @@ class StreamIntegrity:
             self._seals = SealSeries(seal.key.schedule, birth_of(self.stream))
         for each in self._seals.add(seal, stop.size):
             self._append(each)
-        if self._section is not None:
+        span = self._tree.take_span()
+        if span is not None:
             begin = seal.key.schedule.begin(seal.epoch) - self._skew
             end = seal.key.schedule.end(seal.epoch) + self._skew
-            earliest, latest = self._section
+            earliest, latest = span
             if not (begin <= (_posix(earliest) or begin) and (_posix(latest) or end) <= end):
                 detail = f"sealed in epoch {seal.epoch}, they state times from {earliest} to {latest}"
                 self._find("EPOCH_TIME", detail, stop.size)
-            self._section = None
-
-    def _fold(self, size: int) -> None:
-        """Fold the records up to `size` into the tree."""
-        count = size - self._frontier.size
-        if count <= 0:
-            return
-        with memoryview(self._pending.hashes) as view:
-            self._frontier.extend(view[: count * HASH_SIZE])
-        del self._pending.hashes[: count * HASH_SIZE]
-        times = self._pending.times[:count]
-        del self._pending.times[:count]
-        if times:
-            times.extend(self._section or ())
-            self._section = min(times), max(times)
 
     # The end.
 
     def _report_truncated(self, stop: _Stop) -> None:
         code = "PIN_TRUNCATED" if stop.source == "pin" else "SIGNED_TRUNCATED"
-        detail = f"{stop.size} records were known ({stop.source}), {self._size} are here"
-        self._find(code, detail, self._size, str(stop.size), str(self._size))
+        detail = f"{stop.size} records were known ({stop.source}), {self._tree.size} are here"
+        self._find(code, detail, self._tree.size, str(stop.size), str(self._tree.size))
 
     def _report_mismatch(self, stop: _Stop) -> None:
         root = base64.b64encode(stop.checkpoint.root).decode()
@@ -403,13 +336,13 @@ class StreamIntegrity:
                 self._find("NO_POLICY", "signatures were not checked", None)
             return
         last = self._now if self._until is None else self._until
-        if self._size and policy.demands_signature(last):
+        if self._tree.size and policy.demands_signature(last):
             if not self._signed:
-                self._find("NOT_SIGNED", f"none of {self._size} records is covered by a trusted signature", None)
-            elif self._signed < self._size:
-                count = self._size - self._signed
-                self._find("UNSIGNED_TAIL", f"the last {count} of {self._size} records", self._signed + 1)
-        if self._size and policy.demands_anchor(last) and not self._anchored:
+                self._find("NOT_SIGNED", f"none of {self._tree.size} records is covered by a trusted signature", None)
+            elif self._signed < self._tree.size:
+                count = self._tree.size - self._signed
+                self._find("UNSIGNED_TAIL", f"the last {count} of {self._tree.size} records", self._signed + 1)
+        if self._tree.size and policy.demands_anchor(last) and not self._anchored:
             self._find("NOT_ANCHORED", "no anchor or pin covers any record", None)
         if self._signed and policy.quorum != "none" and not self._witnessed:
             self._find("QUORUM_MISSED", f"no checkpoint meets quorum {policy.quorum!r}", None)
@@ -419,13 +352,13 @@ class StreamIntegrity:
                 self._find("STALE", f"the newest trusted checkpoint is {age:.0f} s old", self._signed)
 
     def _check_pins(self) -> None:
-        if self._pins is None or self._pins.trust_first_use or not self._size:
+        if self._pins is None or self._pins.trust_first_use or not self._tree.size:
             return
         if self._pins.get(self._origin) is None and self._pins.get(self.stream) is None:
             self._find("NOT_PINNED", f"{self._origin} was never seen before", None)
 
     def _tier(self, *, chained: bool, keyed: bool) -> Tier:
-        if not self._size or not chained or any(each.severity == Severity.TAMPERED for each in self._findings):
+        if not self._tree.size or not chained or any(each.severity == Severity.TAMPERED for each in self._findings):
             return Tier.PLAIN
         if self._witnessed:
             return Tier.WITNESSED
@@ -447,35 +380,6 @@ class StreamIntegrity:
     def _append(self, finding: Finding) -> None:
         if len(self._findings) < _MAX_FINDINGS:
             self._findings.append(finding)
-
-
-def missing_logs(
-    seen: Collection[str], *, pins: Pins | None = None, notes: Iterable[str | bytes] = ()
-) -> list[tuple[str, Finding]]:
-    """Return, with its stream, a finding for each log that a pin or a signed checkpoint knows and `seen` lacks.
-
-    `seen` are the streams of which at least one record was there; `notes` are checkpoints and anchors alike.
-    """
-    found = {}
-    for raw in notes:
-        try:
-            head = Checkpoint.parse(parse_note(raw).text)
-        except NoteError:
-            continue  # a finding of the streams that are there
-        stream = stream_of(head.origin)
-        if stream is not None and stream not in seen and head.size:
-            detail = f"{head.size} records of {head.origin} were signed"
-            found[stream] = Finding("SIGNED_TRUNCATED", detail, None, str(head.size), "0")
-    for origin in pins or ():
-        stream = stream_of(origin)
-        if stream is not None and stream not in seen:
-            found[stream] = Finding("PIN_MISSING_LOG", f"{origin} was seen before")
-    return sorted(found.items())
-
-
-def birth_of(stream: str) -> float:
-    """Return the moment (POSIX seconds) that a stream id, a UUIDv7, states (RFC 9562, section 5.7)."""
-    return int(stream[:12], 16) / 1000
 
 
 def _posix(timestamp: str) -> float | None:

@@ -16,7 +16,8 @@ from otel_audit.integrity.checkpoint import Checkpoint, origin_of
 from otel_audit.integrity.merkle import root_hash
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Signer, Signer, sign_note
-from otel_audit.integrity.verification import StreamIntegrity, Verdict
+from otel_audit.integrity.verdict import Verdict
+from otel_audit.integrity.verification import StreamIntegrity
 
 NAME = "shop.example/audit"
 START = 1_800_000_000

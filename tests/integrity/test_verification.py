@@ -20,7 +20,8 @@ from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import read_vkey
 from otel_audit.integrity.signatures import Signer, sign_note
 from otel_audit.integrity.statements import Revocation, Rotation
-from otel_audit.integrity.verification import StreamIntegrity, Verdict, missing_logs
+from otel_audit.integrity.verdict import Verdict, missing_logs
+from otel_audit.integrity.verification import StreamIntegrity
 
 TAMPERED, INCOMPLETE, UNVERIFIABLE = Severity.TAMPERED, Severity.INCOMPLETE, Severity.UNVERIFIABLE
 
