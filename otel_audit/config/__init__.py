@@ -24,6 +24,8 @@ def configure(
     memory_bytes: int | str | None = None,
     segment_bytes: int | str | None = None,
     quota: int | str | None = None,
+    retention: float | str | None = None,
+    retention_bytes: int | str | None = None,
     sinks: Sequence[str | Mapping[str, Any]] | None = None,
     durability: Durability | None = None,
     on_failure: OnFailure | None = None,
@@ -52,6 +54,8 @@ def configure(
         memory_bytes: most bytes that `journal="memory"` holds.
         segment_bytes: size at which the next file of a stream begins.
         quota: most bytes that the journal's directory may hold.
+        retention: how long the journal keeps records that every sink has; for ever if not given.
+        retention_bytes: size of the journal above which its oldest records go that every sink has.
         sinks: URLs (`stdout:`, `file:///path`, `logstash+tls://host:5044`) or mappings with a `url`.
         durability: when a logging call returns: `process`, `relaxed`, `always`, `ack`.
         on_failure: what a caller sees when a record cannot be kept: `warn`, `raise`, `block`.

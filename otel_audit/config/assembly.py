@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from ..canonical import canonicalize
+from ..canonical import Limits, canonicalize, make_safe
 from ..door import Door
 from ..errors import ConfigurationError
 from ..redaction import Redactor, name_patterns
@@ -24,6 +24,7 @@ from .sinks import SinkSettings
 
 if TYPE_CHECKING:
     from ..journal.memory import MemoryJournal
+    from ..journal.writer import JournalWriter
     from ..shipping import Source
     from ..sinks.local import LocalStore
 
@@ -67,7 +68,10 @@ def assemble(effective: Effective) -> AuditTrail:
 def _assemble(effective: Effective) -> AuditTrail:
     settings = effective.settings
     sinks = configure_sinks(effective)
+    _check_retention(settings)
     make_selection(settings.select)
+    if settings.durability == "ack" and not any(sink.required for sink in sinks):
+        raise ConfigurationError("durability is 'ack' and no sink is required: give one of them `required: true`")
     if settings.journal is None:
         return _make_trail(effective, _local_store(effective))
     source: Source
@@ -78,9 +82,9 @@ def _assemble(effective: Effective) -> AuditTrail:
         from ..journal.writer import JournalWriter
 
         directory = Path(settings.journal)
-        trail = _make_trail(
-            effective, JournalWriter(directory, segment_bytes=settings.segment_bytes, quota=settings.quota)
-        )
+        store = JournalWriter(directory, segment_bytes=settings.segment_bytes, quota=settings.quota)
+        trail = _make_trail(effective, store)
+        _retain(trail, store, settings, [sink.name for sink in sinks])
         if sinks:
             from ..shipping.source import JournalSource
 
@@ -100,7 +104,7 @@ def _make_trail(effective: Effective, store: Any) -> AuditTrail:
         policy=FailurePolicy(settings.on_failure, settings.block_timeout),
         intervals=Intervals(sync=settings.sync_interval, heartbeat=settings.heartbeat),
         service=_service(settings),
-        config_digest=sha256(canonicalize(describe(effective))).hexdigest(),
+        config_digest=sha256(canonicalize(make_safe(describe(effective), Limits())[0])).hexdigest(),
         ack_timeout=settings.ack_timeout,
         fast_fail=settings.fast_fail,
     )
@@ -119,6 +123,28 @@ def _sign(trail: AuditTrail, settings: Settings) -> None:
     on_disk = settings.journal is not None and settings.journal != MEMORY
     directory = Path(cast("str", settings.journal)) / "checkpoints" if on_disk else None
     trail.accompany(Checkpoints(trail, [signer], directory=directory))
+
+
+def _check_retention(settings: Settings) -> None:
+    limited = [name for name in ("retention", "retention_bytes") if getattr(settings, name) is not None]
+    if limited and settings.journal in {None, MEMORY}:
+        raise ConfigurationError(f"{limited[0]} is about a journal on disk: give journal=<directory>, or leave it out")
+    size, quota = settings.retention_bytes, settings.quota
+    if size is not None and quota is not None and size >= quota:
+        raise ConfigurationError(
+            f"retention_bytes is {size} and quota is {quota}: the quota would stop the journal before retention makes "
+            "room; make retention_bytes smaller, by what is written in a minute and some segments"
+        )
+
+
+def _retain(trail: AuditTrail, store: JournalWriter, settings: Settings, sinks: Sequence[str]) -> None:
+    if settings.retention is None and settings.retention_bytes is None:
+        return
+    from ..journal.retention import Limits
+    from ..retention import Retention
+
+    limits = Limits(settings.retention, settings.retention_bytes)
+    trail.accompany(Retention(trail, store, limits, sinks=sinks))
 
 
 def _ship(trail: AuditTrail, source: Source, sinks: list[ConfiguredSink]) -> None:
@@ -208,7 +234,7 @@ def _configure(sink: SinkSettings, settings: Settings) -> ConfiguredSink:
     if settings.journal is None and (not sink.is_local or parts.options or sink.as_json() != {"url": sink.url}):
         what = "is delivered" if not sink.is_local else "has options, which work"
         raise ConfigurationError(
-            f'sink {parts}: {what} from a journal: give journal=<directory>, or journal="memory" if there is no disk '
+            f'sink {parts} {what} from a journal: give journal=<directory>, or journal="memory" if there is no disk '
             "(OTEL_PYTHON_AUDIT_JOURNAL)"
         )
     make = partial(find_type(parts.scheme).make, sink.url, _resource(settings))

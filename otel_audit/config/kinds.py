@@ -122,7 +122,7 @@ def size(*, least: int = 0) -> Kind:
             raise ValueError(f"is {show(value)}; it must be at least {least} bytes")
         return found
 
-    written = {"type": "string", "pattern": r"^\s*(\d+\.?\d*|\.\d+)\s*([KkMmGgTt][Ii]?)?[Bb]?\s*$"}
+    written = {"type": "string", "pattern": r"^\s*(\d+\.?\d*|\.\d+)\s*([KkMmGgTt][Ii]?[Bb]|[Bb])?\s*$"}
     return Kind("size", parse, {"anyOf": [{"type": "integer", "minimum": least}, written]})
 
 

@@ -140,9 +140,7 @@ def document_sinks() -> str:
         title = f"**[{kind.title}](sinks/{page})**" if (page := _page(kind)) else f"**{kind.title}**"
         parts += ["", f"{title}: {schemes}", "", _row("option", "value", "default"), _row(*["---"] * 3)]
         parts += [
-            _row(
-                f"`{name}`", _label(name, wanted), "needed" if default is inspect.Parameter.empty else _default(default)
-            )
+            _row(f"`{name}`", _label(name, wanted), _default(default))
             for name, (wanted, default) in kind.options().items()
         ]
     return "\n".join(parts)
@@ -164,6 +162,8 @@ def _label(name: str, wanted: Any) -> str:
 
 
 def _default(value: Any) -> str:
+    if value is inspect.Parameter.empty:
+        return "needed"
     if value is None or value == ():
         return ""
     if isinstance(value, bool):

@@ -90,7 +90,7 @@ def _from_environment(environ: Mapping[str, str], wrong: list[str]) -> _Layer:
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
             own = (name for name in known if name.startswith(PREFIX))
-            wrong.append(_unknown("there is no variable", variable, own))
+            wrong.append(f"{variable}: there is no such variable{nearest(variable, own)}")
     return layer
 
 

@@ -68,6 +68,17 @@ class Settings:
     quota: int | None = _setting(
         None, size(least=MAX_LINE), "Most bytes that the journal's directory may hold; no limit by default."
     )
+    retention: float | None = _setting(
+        None,
+        duration(above=True),
+        "How long records are kept at least: a file of a stream that was last written longer ago is removed, once "
+        "every sink has it and an `audit.prune` record says so. For ever by default.",
+    )
+    retention_bytes: int | None = _setting(
+        None,
+        size(least=MAX_LINE),
+        "Size of the journal above which its oldest files are removed in the same way; must be less than `quota`.",
+    )
     sinks: tuple[SinkSettings, ...] = _setting(
         (SinkSettings("stdout:"),), SINKS, "Where records go. Empty: nowhere but the journal."
     )

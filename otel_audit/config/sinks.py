@@ -17,7 +17,7 @@ from otel_audit.routing import make_route
 from otel_audit.sinks.urls import SinkUrl, split_url
 
 from .kinds import TRUTH, Kind, duration, show
-from .schemes import LOCAL_SCHEMES, SCHEMES, find_type
+from .schemes import LOCAL_SCHEMES, find_type
 
 __all__ = ["SHIPPING", "SINKS", "SinkSettings"]
 
@@ -114,8 +114,8 @@ def _parse(item: object) -> SinkSettings:
     if isinstance(item, Mapping):
         given = {str(name): value for name, value in item.items()}
         url = given.pop("url", None)
-        if url is None and len(given) == 1 and (only := next(iter(given))) in SCHEMES and given[only] is None:
-            url, given = f"{only}:", {}  # `- stdout:` is a mapping to YAML
+        if url is None and len(given) == 1 and None in given.values():
+            url, given = f"{next(iter(given))}:", {}  # `- stdout:` is a mapping to YAML
         if not isinstance(url, str):
             raise ConfigurationError("a sink's mapping needs a url, such as {url: 'logstash+tls://logs:5044'}")
     elif isinstance(item, str):

@@ -65,10 +65,11 @@ def _look_through(top: yaml.Node, place: str) -> None:
         if isinstance(node, yaml.MappingNode):
             keys = set()
             for key, value in node.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise ValueError(f"{place}:{key.start_mark.line + 1}: a key must be a word")
                 if key.value in keys:
                     raise ValueError(f"{place}:{key.start_mark.line + 1}: {key.value!r} comes twice")
-                if isinstance(key.value, str):
-                    keys.add(key.value)
+                keys.add(key.value)
                 waiting.append(value)
         elif isinstance(node, yaml.SequenceNode):
             waiting.extend(node.value)

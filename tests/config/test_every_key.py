@@ -1,0 +1,434 @@
+"""Every setting, environment variable and sink option does something that can be seen from outside."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import re
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import pytest
+import yaml
+
+import otel_audit
+from otel_audit import config
+from otel_audit.config.published import _without_none
+from otel_audit.config.schemes import TYPES, SinkType
+from otel_audit.config.settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_VARIABLES
+from otel_audit.config.sinks import SHIPPING
+from otel_audit.errors import ConfigurationError, DeliveryTimeout, RecordLost
+from otel_audit.integrity import keys
+from otel_audit.trail import AuditTrail
+from tests.sinks.http_server import Reply, Server
+
+pytestmark = pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
+
+DEAD = "logstash+tcp://127.0.0.1:9?allow=loopback"
+BIG = "x" * 60_000
+
+
+class Bench:
+    """A trail that is configured with one setting more or less, and what is seen of it."""
+
+    def __init__(self, directory: Path) -> None:
+        self.journal = directory / "journal"
+        self.file = directory / "out.jsonl"
+        self.key = directory / "key.pem"
+        self.trail: AuditTrail
+
+    def lines(self) -> list[dict[str, Any]]:
+        texts = [path.read_text() for path in sorted(self.journal.glob("*.jsonl"))]
+        return [json.loads(line) for text in texts for line in text.splitlines()]
+
+    def opening(self) -> dict[str, Any]:
+        otel_audit.record("order.pay")
+        return self.lines()[0]["data"]
+
+    def data(self, **extra: Any) -> dict[str, Any]:
+        otel_audit.record("order.pay", **extra)
+        return self.lines()[-1]["data"]
+
+    def lost(self) -> int:
+        for _ in range(30):
+            otel_audit.record("order.pay", note=BIG)
+        return self.trail.stream.lost
+
+    def seconds(self, error: type[Exception]) -> float:
+        began = time.monotonic()
+        with pytest.raises(error):
+            self.lost()
+        return time.monotonic() - began
+
+    def await_lines(self, enough: Callable[[list[dict[str, Any]]], bool], timeout: float = 10.0) -> bool:
+        return eventually(lambda: enough(self.lines()), timeout)
+
+
+def eventually(condition: Callable[[], Any], timeout: float = 10.0) -> bool:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.005)
+    return True
+
+
+@dataclass
+class Case:
+    """A setting's value, what is seen with it, and what without it."""
+
+    value: Any
+    """As text where an environment variable can hold it. `{...}` names an attribute of the bench."""
+    look: Callable[[Bench], object]
+    expected: object
+    otherwise: object = None
+    base: dict[str, Any] = field(default_factory=dict)
+    """Other settings; those under `config` stand below the one that is tried."""
+
+
+def _prunes(bench: Bench) -> bool:
+    """Whether the first look of the next trail on this journal removes anything."""
+    bench.lost()
+    bench.trail.close()
+    otel_audit.record("order.pay")
+    return eventually(lambda: any(line["event_name"] == "audit.prune" for line in bench.lines()), 0.5)
+
+
+def _paths_made(bench: Bench) -> bool:
+    otel_audit.record("order.pay")
+    return any(bench.journal.glob("*.jsonl")) if bench.journal.exists() else False
+
+
+def _delivered(bench: Bench) -> bool:
+    otel_audit.record("order.pay")
+    bench.trail.flush(5.0)
+    return bench.file.exists() and b"order.pay" in bench.file.read_bytes()
+
+
+def _durable_after(bench: Bench) -> bool:
+    """Whether it took long until the disk had the record."""
+    otel_audit.record("order.pay")
+    began, store = time.monotonic(), bench.trail.stream.store
+    assert eventually(lambda: store.durable == store.written)
+    return time.monotonic() - began > 0.15
+
+
+def _timeout_message(bench: Bench) -> str:
+    with pytest.raises(DeliveryTimeout) as late:
+        otel_audit.record("order.pay")
+    return re.findall(r"within \S+ s", str(late.value))[0]
+
+
+def _gives_up_early(bench: Bench) -> bool:
+    began = time.monotonic()
+    with pytest.raises(DeliveryTimeout):
+        otel_audit.record("order.pay")
+    return time.monotonic() - began < 0.9
+
+
+def _log(bench: Bench, **extra: Any) -> bool:
+    logging.getLogger("shop.cart").info("paid", extra=extra)
+    return any(line.get("message") == "paid" for line in bench.lines())
+
+
+def _raises_on_loss(bench: Bench) -> bool:
+    try:
+        return not bench.lost()
+    except RecordLost:
+        return True
+
+
+ACK = {
+    "durability": "ack",
+    "on_failure": "raise",
+    "sinks": [{"url": DEAD, "required": True}],
+}
+SMALL = {"quota": "1MiB"}
+
+CASES: dict[str, Case] = {
+    "journal": Case("{journal}", _paths_made, expected=True, otherwise=False, base={"journal": None}),
+    "memory_bytes": Case(
+        "1MiB", lambda b: b.lost() > 0, expected=True, otherwise=False, base={"journal": "memory", "sinks": [DEAD]}
+    ),
+    "segment_bytes": Case(
+        "2KiB",
+        lambda b: [otel_audit.record("order.pay") for _ in range(20)] and len([*b.journal.glob("*.jsonl")]) > 1,
+        expected=True,
+        otherwise=False,
+    ),
+    "quota": Case("1MiB", lambda b: b.lost() > 0, expected=True, otherwise=False),
+    "retention": Case("1us", _prunes, expected=True, otherwise=False, base={"segment_bytes": "2KiB"}),
+    "retention_bytes": Case("1MiB", _prunes, expected=True, otherwise=False, base={"segment_bytes": "100KiB"}),
+    "sinks": Case("file://{file}", _delivered, expected=True, otherwise=False, base={"sinks": None}),
+    "durability": Case("always", lambda b: b.opening()["durability"], expected="always", otherwise="process"),
+    "on_failure": Case("raise", _raises_on_loss, expected=True, otherwise=False, base=SMALL),
+    "block_timeout": Case(
+        "100ms",
+        lambda b: b.seconds(RecordLost) < 0.9,
+        expected=True,
+        otherwise=False,
+        base={**SMALL, "on_failure": "block", "config": {"block_timeout": 1}},
+    ),
+    "ack_timeout": Case(
+        "50ms",
+        _timeout_message,
+        expected="within 0.05 s",
+        otherwise="within 0.3 s",
+        base={**ACK, "config": {"ack_timeout": 0.3}},
+    ),
+    "fast_fail": Case(
+        "true",
+        _gives_up_early,
+        expected=True,
+        otherwise=False,
+        base={**ACK, "config": {"ack_timeout": 1}},
+    ),
+    "sync_interval": Case("200ms", _durable_after, expected=True, otherwise=False),
+    "heartbeat": Case(
+        "20ms",
+        lambda b: (
+            otel_audit.record("order.pay")
+            and b.await_lines(lambda lines: lines[-1]["event_name"] == "audit.heartbeat", 0.5)
+        ),
+        expected=True,
+        otherwise=False,
+    ),
+    "service": Case("shop", lambda b: b.opening()["service"], expected={"name": "shop"}, otherwise={}),
+    "resource": Case(
+        "service.version=1.2,service.name=s%20p,zone=b",
+        lambda b: b.opening()["service"],
+        expected={"name": "s p", "version": "1.2"},
+        otherwise={},
+    ),
+    "loggers": Case("shop,unused", _log, expected=True, otherwise=False),
+    "select": Case(
+        {"marker": "audited"}, _log, expected=False, otherwise=True, base={"loggers": ["shop"]}
+    ),
+    "redact": Case("iban,*_day", lambda b: b.data(IBAN=1, pay_day=2), {"IBAN": "[redacted]", "pay_day": "[redacted]"},
+        {"IBAN": 1, "pay_day": 2}),
+    "redact_except": Case("pin,api*", lambda b: b.data(pin=1, otp=2, apiKey=3),
+        {"pin": 1, "otp": "[redacted]", "apiKey": 3},
+        {"pin": "[redacted]", "otp": "[redacted]", "apiKey": "[redacted]"}),
+    "signing_key_file": Case("{key}", lambda b: "keys" in b.opening(), expected=True, otherwise=False),
+}  # fmt: skip
+
+
+def configure(bench: Bench, case: Case, name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Configure with the case's value by one of the ways, or without it."""
+    given: dict[str, Any] = {"journal": bench.journal, "sinks": [], **case.base}
+    value = case.value
+    if isinstance(value, str):
+        value = value.replace("{journal}", str(bench.journal)).replace("{file}", str(bench.file))
+        value = value.replace("{key}", str(bench.key))
+    lower = dict(given.pop("config", {}))
+    if how == "argument":
+        given[name] = value
+    else:
+        given.pop(name, None)
+    if how == "environment":
+        variable = SCHEMA[name].variable
+        assert variable is not None
+        monkeypatch.setenv(variable, value)
+    if how == "yaml":
+        lower[name] = value
+    path = bench.journal.parent / "audit.yaml"
+    path.write_text(yaml.safe_dump(lower))
+    bench.trail = otel_audit.configure(config=path, **given)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    bench = Bench(tmp_path)
+    keys.generate(bench.key, "shop.example/audit")
+    yield bench
+    if hasattr(bench, "trail"):
+        bench.trail.close(timeout=0.1)
+
+
+def test_every_setting_has_a_case() -> None:
+    assert CASES.keys() == SCHEMA.keys()
+
+
+WAYS = [
+    (name, how)
+    for name, setting in SCHEMA.items()
+    for how in ("argument", "environment", "yaml")
+    if setting.variable is not None or how != "environment"
+]
+
+
+@pytest.mark.parametrize(("name", "how"), WAYS)
+def test_a_setting_takes_effect(name: str, how: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(bench, CASES[name], name, how, monkeypatch)
+
+    assert CASES[name].look(bench) == CASES[name].expected
+
+
+@pytest.mark.parametrize("name", SCHEMA)
+def test_without_the_setting_there_is_no_such_effect(name: str, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = CASES[name]
+    assert case.expected != case.otherwise
+    configure(bench, case, name, "not", monkeypatch)
+
+    assert case.look(bench) == case.otherwise
+
+
+def test_every_scalar_setting_has_a_variable() -> None:
+    assert {each.name for each in SCHEMA.values() if each.variable is None} == {"select"}
+
+
+def test_the_variable_config_names_the_yaml_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit.yaml"
+    path.write_text(f"sinks: ['file://{tmp_path}/out.jsonl']\n")
+    monkeypatch.setenv(CONFIG_VARIABLE, str(path))
+
+    otel_audit.configure().close()
+    otel_audit.record("order.pay")
+
+    assert "order.pay" in (tmp_path / "out.jsonl").read_text()
+
+
+def test_every_variable_that_the_package_reads_is_known() -> None:
+    package = Path(config.__file__).parents[1]
+    named = {name for path in package.rglob("*.py") for name in re.findall(rf"{PREFIX}[A-Z0-9_]+\b", path.read_text())}
+
+    assert named <= {*(each.variable for each in SCHEMA.values()), CONFIG_VARIABLE, *SECRET_VARIABLES}
+
+
+SECRETS: dict[str, tuple[str, str | None]] = {
+    f"{PREFIX}ELASTICSEARCH_API_KEY": ("elasticsearch+http://{host}/audit?allow=loopback", "ApiKey s3cret"),
+    f"{PREFIX}ELASTICSEARCH_PASSWORD": (
+        "elasticsearch+http://bob@{host}/audit?allow=loopback",
+        "Basic Ym9iOnMzY3JldA==",
+    ),
+    f"{PREFIX}KAFKA_PASSWORD": ("kafka+tls://bob@{host}/audit", None),
+}
+
+
+def test_every_secret_variable_has_a_case() -> None:
+    assert SECRETS.keys() == SECRET_VARIABLES.keys()
+
+
+@pytest.mark.parametrize("variable", SECRETS)
+def test_a_secret_variable_reaches_its_sink(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    url, header = SECRETS[variable]
+    monkeypatch.setenv(variable, "s3cret")
+    with Server(default=Reply(status=500)) as server:
+        trail = otel_audit.configure(journal=tmp_path, sinks=[url.replace("{host}", server.host)])
+        if header is not None:
+            otel_audit.record("order.pay")
+            assert eventually(lambda: server.received)
+            assert server.received[0].headers["authorization"] == header
+        trail.close(timeout=0.1)
+    if "bob@" in url:  # a user needs a password: without the variable the sink cannot be built
+        monkeypatch.delenv(variable)
+        with pytest.raises(ConfigurationError, match=variable):
+            otel_audit.configure(journal=tmp_path, sinks=[url.replace("{host}", server.host)])
+
+
+class _Built(BaseException):
+    """The sink's builder was reached, with these options."""
+
+
+URLS: dict[str, str] = {
+    "stdout": "stdout:",
+    "file": "file:///tmp/out.jsonl",
+    "logstash+tls": "logstash+tls://logs:5044",
+    "syslog+tls": "syslog+tls://siem:6514",
+    "otlp": "otlp:",
+    "webhook+https": "webhook+https://hooks.example/audit",
+    "elasticsearch+https": "elasticsearch+https://search:9200/audit",
+    "kafka+tls": "kafka+tls://broker:9093/audit",
+}
+
+OPTIONS = [(kind, name, wanted) for kind in TYPES for name, (wanted, _) in kind.options().items()]
+
+
+def _sample(wanted: Any) -> tuple[Any, Any]:
+    """Return a value as a YAML file may hold it, and what the sink's builder then gets."""
+    wanted = _without_none(wanted)
+    if get_origin(wanted) is Literal:
+        return (get_args(wanted)[-1],) * 2
+    if get_origin(wanted) is tuple:
+        return ["10.0.0.0/8", "loopback"], ("10.0.0.0/8", "loopback")
+    samples: dict[Any, tuple[Any, Any]] = {bool: (True, True), int: ("3KiB", 3072), float: ("1500ms", 1.5)}
+    return samples.get(wanted, ("/etc/ssl/a b&c.pem", "/etc/ssl/a b&c.pem"))
+
+
+@pytest.mark.parametrize(("kind", "name", "wanted"), OPTIONS, ids=[f"{k.schemes[0]}-{n}" for k, n, _ in OPTIONS])
+def test_a_sink_option_reaches_its_sink(
+    kind: SinkType, name: str, wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owner = kind.load()
+    builder = getattr(owner, kind.builder)
+
+    @functools.wraps(getattr(builder, "__func__", builder))
+    def build(*_: Any, **options: Any) -> None:
+        raise _Built(options)
+
+    monkeypatch.setattr(owner, kind.builder, build if kind.builder == "__init__" else classmethod(build))
+    value, expected = _sample(wanted)
+    path = tmp_path / "audit.yaml"
+    path.write_text(yaml.safe_dump({"journal": "/x", "sinks": [{"url": URLS[kind.schemes[0]], name: value}]}))
+
+    with pytest.raises(_Built) as built:
+        otel_audit.configure(config=path)
+
+    assert built.value.args[0][name] == expected
+
+
+def test_shipping_options_have_their_tests() -> None:
+    assert SHIPPING.keys() == {"required", "linger", "route"}
+
+
+def test_required_decides_whether_an_acknowledgement_is_waited_for(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"journal": tmp_path, "durability": "ack", "ack_timeout": 0.05, "on_failure": "raise"}
+    file = f"file://{tmp_path}/out.jsonl?required=true"
+    trail = otel_audit.configure(**{**given, "ack_timeout": 10}, sinks=[file, DEAD])
+    otel_audit.record("order.pay")
+    trail.close(timeout=0.1)
+    otel_audit.configure(**given, sinks=[file, f"{DEAD}&required=true"])
+
+    with pytest.raises(DeliveryTimeout):
+        otel_audit.record("order.pay")
+
+
+@pytest.mark.parametrize(("linger", "late"), [("300ms", True), (0, False)])
+def test_linger_holds_a_batch_back(linger: str | int, late: bool, tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    otel_audit.configure(journal=tmp_path / "j", sinks=[{"url": f"file://{out}", "linger": linger}])
+    began = time.monotonic()
+    otel_audit.record("order.pay")
+
+    assert eventually(out.exists)
+    assert (time.monotonic() - began > 0.28) is late
+
+
+def test_route_decides_which_records_a_sink_gets(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    sink = {"url": f"file://{out}", "route": {"event_name": "user.*"}}
+    trail = otel_audit.configure(journal=tmp_path / "j", sinks=[sink])
+    otel_audit.record("order.pay")
+    otel_audit.record("user.login")
+
+    assert trail.flush(5.0)
+    assert [json.loads(line)["event_name"] for line in out.read_text().splitlines()] == [
+        "audit.stream.open",
+        "user.login",
+    ]
+
+
+def test_the_resource_goes_out_over_otlp(tmp_path: Path) -> None:
+    with Server() as server:
+        otel_audit.configure(
+            journal=tmp_path, sinks=[f"otlp+http://{server.host}"], service="shop", resource={"zone": "b"}
+        )
+        otel_audit.record("order.pay")
+
+        assert eventually(lambda: server.received)
+        assert b"zone" in server.received[0].body
+        assert b"shop" in server.received[0].body
