@@ -88,7 +88,7 @@ class Checkpoints:
         self._emitting = threading.Lock()
         self._current, self._stream = None, ""
 
-    def close(self) -> None:
+    def close(self, timeout: float = 0.0) -> None:
         """Stop, with a last signature over whatever is not signed yet."""
         current, self._current = self._current, None
         if current is not None:

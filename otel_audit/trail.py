@@ -16,16 +16,19 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 from . import __version__
+from .canonical import parse
 from .door import Door
 from .errors import DeliveryTimeout
 from .journal.writer import JournalWriter
 from .notices import notice
 from .record import FORMAT, Control
-from .stream import Durability, FailurePolicy, Receipt, Sealed, Store, Stream
+from .stream import Durability, FailurePolicy, Receipt, Store, Stream
 
 __all__ = ["AuditTrail", "Companion", "Health", "Intervals", "Watch", "describe_process"]
 
 _TICK: Final = 1.0
+_FAREWELL: Final = 0.5
+"""Seconds that a companion has to stop in, though the time for closing is up."""
 
 
 class Intervals(NamedTuple):
@@ -81,8 +84,8 @@ class Companion(Protocol):
     def forget(self) -> None:
         """In a forked child: drop everything that belongs to the parent."""
 
-    def close(self) -> None:
-        """Stop."""
+    def close(self, timeout: float) -> None:
+        """Stop; return after `timeout` seconds at the latest. May be called again, to wait for longer."""
 
 
 class AuditTrail:
@@ -122,7 +125,7 @@ class AuditTrail:
         self._stop = threading.Event()
         self._dirty = threading.Event()
         self._rests = True
-        self._closes_at_exit = False
+        self._closes_in = 0
         self.stream = Stream(
             store,
             control=self.door.control,
@@ -180,28 +183,30 @@ class AuditTrail:
             if self._rests:
                 self._rouse()
 
-    def seal(self, head: bytes) -> Sealed:
+    def seal(self, head: bytes) -> bytes | None:
         """Seal and write a head that the door made, and return its line; `settle` then waits as `keep` does.
 
+        None if it was logged from inside the write of another record: it is kept, but has no place yet.
+
         Raises:
-            RecordLost: it could not be kept, and the failure policy says to raise.
+            RecordLost: it could not be kept, whatever the failure policy.
         """
-        sealed = self.stream.seal(head)
+        line = self.stream.seal(head)
         if self._rests:
             self._rouse()
-        return sealed
+        return line
 
-    def settle(self, sealed: Sealed) -> None:
+    def settle(self, line: bytes) -> None:
         """Return when a sealed record is as safe as the durability level says.
 
         Raises:
             RecordLost: it is written but not durable, and the failure policy says to raise.
             DeliveryTimeout: a required sink did not confirm it in time, and the failure policy says to raise.
         """
-        if sealed.seq is not None:
-            self.stream.settle()
-            if self._acks:
-                self._await_delivery(sealed.stream, sealed.seq)
+        self.stream.settle()
+        if self._acks:
+            record = parse(line)
+            self._await_delivery(record["stream"], record["seq"])
 
     def _append(self, head: bytes) -> Receipt:
         try:
@@ -285,18 +290,22 @@ class AuditTrail:
 
         A record that comes later opens a new stream.
         """
+        deadline = time.monotonic() + timeout
         self._stop.set()
         self._dirty.set()  # wakes the keeper, which would otherwise see it only at its next tick
         keeper, self._keeper = self._keeper, None
         if keeper is not None and keeper is not threading.current_thread():
             keeper.join(timeout)
-        deadline = time.monotonic() + timeout
         for companion in self._companions:
             companion.finish()
         stream, seq = self.stream.close()
         flushed = self._confirmed(stream, seq, deadline)
         for companion in self._companions:
-            companion.close()
+            companion.close(0)  # all are told to stop before any is waited for
+        deadline = max(deadline, time.monotonic() + _FAREWELL)
+        for companion in self._companions:
+            companion.close(max(0.0, deadline - time.monotonic()))
+        self.stream.close()  # a companion may have had something to say after the first time
         self._stop.clear()
         self._rests = True
         return flushed
@@ -314,9 +323,9 @@ class AuditTrail:
             if (self._keeper is not None and self._keeper.is_alive()) or self._stop.is_set():
                 return
             self._keeper = keeper
-            if not self._closes_at_exit:
-                self._closes_at_exit = True
-                atexit.register(_close_at_exit, weakref.ref(self))
+            if self._closes_in != os.getpid():
+                self._closes_in = os.getpid()
+                _close_at_exit(weakref.ref(self))
             try:
                 keeper.start()
             except RuntimeError:  # the interpreter is going down: no new threads; the record itself is written
@@ -401,6 +410,15 @@ def describe_process() -> dict[str, Any]:
 
 
 def _close_at_exit(reference: weakref.ref[AuditTrail]) -> None:
-    trail = reference()
-    if trail is not None:
-        trail._guard(trail.close)
+    def close() -> None:
+        trail = reference()
+        if trail is not None:
+            trail._guard(trail.close)
+
+    atexit.register(close)
+    parents = sys.modules.get("multiprocessing.process")
+    if parents is not None and parents.parent_process() is not None:
+        # Its forked children end without `atexit`; they run its own finalizers, those of low priority last.
+        from multiprocessing.util import Finalize
+
+        Finalize(None, close, exitpriority=-100)

@@ -25,6 +25,8 @@ STATE: Final = "state"
 class Cursor:
     """One sink's place in one stream, kept in `cursors/<sink>/<stream>`. Taken with `acquire`, let go with `close`."""
 
+    interval = 0.5  # each move is two fsyncs
+
     def __init__(self, journal: Path, sink: str, stream: str) -> None:
         self.position = Position()
         self.finished = False

@@ -136,6 +136,8 @@ class MemoryJournal:
 class _MemoryCursor:
     """A sink's place in a stream, in memory. Implements `shipping.CursorLike`."""
 
+    interval = 0.0  # each move makes room
+
     def __init__(self, journal: MemoryJournal, stream: str) -> None:
         self.position = Position()
         self.finished = False

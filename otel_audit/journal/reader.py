@@ -82,19 +82,28 @@ class JournalReader:
 
     def _lines(self, stream: str, after: Position) -> Iterator[StoredLine]:
         number, offset, last = after
-        path = self.directory / segment_name(stream, number)
-        for line, end in _whole_lines(path, offset):
-            seq = read_seq(line)
-            if seq is not None and seq > last:
-                last = seq
-                yield StoredLine(seq, line, Position(number, end, seq))
-        following = self._next_number(stream, number)
-        if following is not None:
-            yield from self._lines(stream, Position(following, 0, last))
+        while True:
+            path = self.directory / segment_name(stream, number)
+            following = None
+            while True:
+                for line, offset in _whole_lines(path, offset):  # noqa: B020 - goes on where it stopped
+                    seq = read_seq(line)
+                    if seq is not None and seq > last:
+                        last = seq
+                        yield StoredLine(seq, line, Position(number, offset, seq))
+                if following is not None:
+                    break
+                # Once there is a next segment, this one does not grow; what it grew by in the meantime is read above.
+                following = self._next_number(stream, number)
+                if following is None:
+                    return
+            number, offset = following, 0
 
     def _next_number(self, stream: str, number: int) -> int | None:
         if (self.directory / segment_name(stream, number + 1)).exists():
             return number + 1
+        if is_live(Segment(stream, number, self.directory / segment_name(stream, number))):
+            return None
         later = [segment.number for segment in self.streams().get(stream, ()) if segment.number > number]
         return min(later, default=None)
 

@@ -17,6 +17,8 @@ class CursorLike(Protocol):
 
     position: Position
     finished: bool
+    interval: float
+    """Seconds between two moves, while there is more to send, that are worth their cost."""
 
     def acquire(self) -> bool:
         """Take it; False if another process ships this stream to this sink."""
