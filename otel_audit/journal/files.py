@@ -7,6 +7,7 @@ cursors/<sink>/<stream>     how far a sink has confirmed this stream
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import sys
@@ -84,9 +85,25 @@ else:
         return True
 
     def is_live(segment: Segment) -> bool:
-        """Tell whether a process still holds this segment open for writing."""
+        """Tell whether a process still writes a stream, given the stream's last segment.
+
+        A writer makes a file, locks it, lets the one before it go, and only then writes into it. So the one before
+        is looked at first, and the lock of a new stream's first file is left alone until something is in it: else
+        this could take it from under its writer, or take a stream that moves on for one that has ended.
+        """
+        before, after = (
+            segment.path.with_name(segment_name(segment.stream, segment.number + step)) for step in (-1, 1)
+        )
+        if _is_locked(before):
+            return True
+        with contextlib.suppress(FileNotFoundError):
+            if segment.number == 1 and os.stat(segment.path).st_size == 0:
+                return True
+        return _is_locked(segment.path) or after.exists()
+
+    def _is_locked(path: Path) -> bool:
         try:
-            descriptor = os.open(segment.path, os.O_RDONLY | os.O_CLOEXEC)
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:

@@ -1,0 +1,329 @@
+"""Forks, threads, tasks: every process a stream of its own, linked to its parent; no deadlock, nothing lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.writer.trails import (
+    ROOT,
+    codes,
+    data_of,
+    events,
+    named,
+    open_trail,
+    records,
+    run_python,
+    verified,
+)
+
+
+def opened(directory: Path) -> dict[str, dict[str, object]]:
+    """Return what each stream's first record says, by stream."""
+    return {record["stream"]: record["data"] for record in named(directory, "audit.stream.open")}
+
+
+PROCESSES = """
+import os, sys, threading
+from pathlib import Path
+from tests.writer.trails import open_trail
+
+directory, processes, each = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+
+def work(trail, by):
+    for n in range(each):
+        trail.record("a.b", {}, {"by": by, "n": n})
+
+def threads(trail, name):
+    workers = [threading.Thread(target=work, args=(trail, f"{name}/{t}")) for t in range(8)]
+    for worker in workers: worker.start()
+    for worker in workers: worker.join()
+
+with open_trail(directory, durability=sys.argv[4], segment_bytes=50_000) as trail:
+    trail.record("a.parent")
+    busy = threading.Event()
+    def chatter():
+        while not busy.is_set():
+            trail.record("a.chatter")
+    noise = [threading.Thread(target=chatter) for _ in range(3)]
+    for thread in noise: thread.start()
+    children = []
+    for p in range(processes):
+        pid = os.fork()          # while three threads are in the middle of records
+        if pid == 0:
+            try:
+                threads(trail, p)
+                trail.close()
+            finally:
+                os._exit(0)
+        children.append(pid)
+    for pid in children:
+        assert os.waitpid(pid, 0)[1] == 0
+    busy.set()
+    for thread in noise: thread.join()
+    assert trail.stream.lost == 0
+"""
+
+
+@pytest.mark.parametrize("durability", ["process", "relaxed", "always"])
+def test_eight_forked_processes_of_eight_threads_keep_every_stream_whole(tmp_path: Path, durability: str) -> None:
+    each = 5 if durability == "always" else 25
+    run_python(PROCESSES, tmp_path, 8, each, durability)
+    counted = Counter((r["data"]["by"], r["data"]["n"]) for r in named(tmp_path, "a.b"))
+    assert len(counted) == 8 * 8 * each
+    assert set(counted.values()) == {1}
+    first = opened(tmp_path)
+    assert len(first) == 9
+    forks = {record["data"]["child"]: record for record in named(tmp_path, "audit.stream.fork")}
+    children = {stream: data for stream, data in first.items() if "parent" in data}
+    assert set(children) == set(forks)
+    for stream, data in children.items():
+        parent = data["parent"]
+        assert parent["stream"] == forks[stream]["stream"]  # type: ignore[index]
+        assert forks[stream]["seq"] > parent["seq"]  # type: ignore[index]
+    report = verified(tmp_path)
+    assert (report.exit_code, codes(report)) == (0, set())
+
+
+def test_a_child_that_logs_nothing_has_no_stream(tmp_path: Path) -> None:
+    with open_trail(tmp_path) as trail:
+        trail.record("a.b")
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+    assert len(opened(tmp_path)) == 1
+    report = verified(tmp_path)
+    assert (report.exit_code, codes(report)) == (3, {"CHILD_NOT_FOUND"})
+
+
+def test_grandchildren_follow_their_parents(tmp_path: Path) -> None:
+    code = """
+import os, sys
+from pathlib import Path
+from tests.writer.trails import open_trail
+with open_trail(Path(sys.argv[1])) as trail:
+    for depth in range(4):
+        trail.record("a.b", {}, {"depth": depth})
+        if pid := os.fork():
+            os.waitpid(pid, 0)
+            break
+"""
+    run_python(code, tmp_path)
+    first = opened(tmp_path)
+    assert len(first) == 4
+    parents = [data["parent"]["stream"] for data in first.values() if "parent" in data]  # type: ignore[index]
+    assert len(set(parents)) == 3
+    report = verified(tmp_path)
+    assert codes(report) <= {"CHILD_NOT_FOUND"}
+
+
+def test_a_fork_from_a_thread(tmp_path: Path) -> None:
+    code = """
+import os, sys, threading
+from pathlib import Path
+from tests.writer.trails import open_trail
+trail = open_trail(Path(sys.argv[1])).__enter__()
+def fork():
+    for _ in range(5):
+        pid = os.fork()
+        if pid == 0:
+            trail.record("a.child")
+            trail.close()
+            os._exit(0)
+        assert os.waitpid(pid, 0)[1] == 0
+        trail.record("a.parent")
+threads = [threading.Thread(target=fork) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+trail.close()
+"""
+    run_python(code, tmp_path)
+    found = Counter(events(tmp_path))
+    assert (found["a.child"], found["a.parent"], found["audit.stream.open"]) == (20, 20, 21)
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_the_keeper_of_a_child_works(tmp_path: Path) -> None:
+    code = """
+import os, sys, time
+from pathlib import Path
+from tests.writer.trails import open_trail
+with open_trail(Path(sys.argv[1]), heartbeat=0.05) as trail:
+    trail.record("a.parent")
+    if pid := os.fork():
+        assert os.waitpid(pid, 0)[1] == 0
+    else:
+        trail.record("a.child")
+        deadline = time.monotonic() + 5
+        while trail.stream.store.durable < trail.stream.store.written or trail.stream.records < 5:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        trail.close()
+        os._exit(0)
+"""
+    run_python(code, tmp_path)
+    child = named(tmp_path, "a.child")[0]["stream"]
+    assert len([beat for beat in named(tmp_path, "audit.heartbeat") if beat["stream"] == child]) >= 2
+    assert verified(tmp_path).exit_code == 0
+
+
+MULTIPROCESSING = """
+import multiprocessing, os, sys
+from concurrent.futures import ProcessPoolExecutor
+from otel_audit import audit, configure
+configure(journal=os.environ["JOURNAL"], sinks=[], heartbeat=0)
+
+def work(n):
+    audit.record("a.b", data={"n": n})
+    return n
+
+if __name__ == "__main__":
+    audit.record("a.parent")
+    context = multiprocessing.get_context(sys.argv[1])
+    with ProcessPoolExecutor(3, mp_context=context) as pool:
+        assert sorted(pool.map(work, range(30))) == list(range(30))
+    process = context.Process(target=work, args=(30,))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_multiprocessing(tmp_path: Path, method: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(MULTIPROCESSING)
+    journal = tmp_path / "journal"
+    environment = {**os.environ, "JOURNAL": str(journal), "PYTHONPATH": ROOT}
+    subprocess.run([sys.executable, program, method], check=True, timeout=60, env=environment)
+    assert sorted(record["data"]["n"] for record in named(journal, "a.b")) == list(range(31))
+    assert codes(verified(journal)) <= {"CHILD_NOT_FOUND"}
+
+
+GUNICORN = """
+import logging, os
+from otel_audit import AuditHandler, audit, configure
+configure(journal=os.environ["JOURNAL"], sinks=[], heartbeat=0)
+log = logging.getLogger("app")
+log.addHandler(AuditHandler())
+log.setLevel("INFO")
+log.info("loaded before the fork")
+
+def app(environ, start_response):
+    log.info("request", extra={"path": environ["PATH_INFO"], "pid": os.getpid()})
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+
+def test_gunicorn_with_preload(tmp_path: Path) -> None:
+    pytest.importorskip("gunicorn")
+    (tmp_path / "web.py").write_text(GUNICORN)
+    journal = tmp_path / "journal"
+    arguments = ["-m", "gunicorn", "--preload", "-w", "3", "--threads", "4", "-b", "127.0.0.1:0"]
+    process = subprocess.Popen(
+        [sys.executable, *arguments, "web:app"],
+        cwd=tmp_path,
+        env={**os.environ, "JOURNAL": str(journal), "PYTHONPATH": f"{ROOT}:{tmp_path}"},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stderr is not None
+        said = ""
+        while "Listening at" not in said:
+            said = process.stderr.readline()
+            assert said, "gunicorn ended"
+        drain = threading.Thread(target=process.stderr.read, daemon=True)
+        drain.start()
+        url = said.split("Listening at: ")[1].split(" ")[0]
+
+        def get(n: int) -> bytes:
+            with urllib.request.urlopen(f"{url}/{n}", timeout=10) as answer:
+                return bytes(answer.read())
+
+        with ThreadPoolExecutor(8) as pool:
+            assert set(pool.map(get, range(120))) == {b"ok"}
+    finally:
+        process.terminate()
+        process.wait(20)
+        process.stderr.close()  # type: ignore[union-attr]
+    requests = [record for record in named(journal, "log.record") if record["message"] == "request"]
+    assert sorted(int(record["data"]["path"][1:]) for record in requests) == list(range(120))
+    first = opened(journal)
+    workers = {record["stream"] for record in requests}
+    (master,) = {record["stream"] for record in named(journal, "log.record")} - workers
+    assert all(first[worker]["parent"]["stream"] == master for worker in workers)  # type: ignore[index]
+    report = verified(journal)
+    assert codes(report) <= {"CHILD_NOT_FOUND"}
+
+
+def test_threads_each_get_their_own_place(tmp_path: Path) -> None:
+    receipts: list[tuple[str, int | None]] = []
+    with open_trail(tmp_path) as trail, ThreadPoolExecutor(8) as pool:
+        receipts += [(r.stream, r.seq) for r in pool.map(lambda n: trail.record("a.b", {}, {"n": n}), range(800))]
+    assert len(set(receipts)) == 800
+    assert {r["data"]["n"] for r in named(tmp_path, "a.b")} == set(range(800))
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_tasks_of_an_event_loop(tmp_path: Path) -> None:
+    async def task(n: int) -> None:
+        for _ in range(5):
+            trail.record("a.b", {}, {"n": n})
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        await asyncio.gather(*(task(n) for n in range(50)))
+
+    with open_trail(tmp_path) as trail:
+        asyncio.run(main())
+    assert Counter(r["data"]["n"] for r in named(tmp_path, "a.b")) == Counter(list(range(50)) * 5)
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_a_child_does_not_release_the_parents_lock(tmp_path: Path) -> None:
+    """Else a third process would take the parent's stream for a dead one's."""
+    with open_trail(tmp_path) as trail:
+        trail.record("a.b")
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitpid(pid, 0)
+        with open_trail(tmp_path) as other:
+            other.record("a.other")
+        trail.record("a.c")
+    assert [data["previous"] for data in data_of(tmp_path, "audit.stream.open")] == [[], []]
+
+
+def test_a_program_that_was_started_does_not_keep_a_dead_stream_alive(tmp_path: Path) -> None:
+    """The lock must not be inherited: a long-lived grandchild would keep its parent's stream from being declared."""
+    code = """
+import os, subprocess, sys
+from pathlib import Path
+from tests.writer.trails import open_trail
+trail = open_trail(Path(sys.argv[1])).__enter__()
+trail.record("a.b")
+print(subprocess.Popen(["sleep", "30"], close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).pid)
+sys.stdout.flush()
+os._exit(0)
+"""
+    pid = int(run_python(code, tmp_path).stdout)
+    try:
+        with open_trail(tmp_path) as trail:
+            trail.record("a.b")
+        assert len(data_of(tmp_path, "audit.stream.open")[-1]["previous"]) == 1
+    finally:
+        os.kill(pid, signal.SIGKILL)
+    assert len(records(tmp_path)) == 5
