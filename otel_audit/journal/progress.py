@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,9 +33,10 @@ def last_seqs(directory: Path) -> dict[str, int]:
     ends: dict[str, int] = {}
     for stream, segments in list_streams(directory).items():
         for segment in reversed(segments):
-            if (last := read_last_record(segment.path)) is not None:
-                ends[stream] = last.seq
-                break
+            with contextlib.suppress(FileNotFoundError):  # retention took it while we looked
+                if (last := read_last_record(segment.path)) is not None:
+                    ends[stream] = last.seq
+                    break
     return ends
 
 

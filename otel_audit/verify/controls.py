@@ -117,8 +117,8 @@ def _fork(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
 
 
 def _prune(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
-    if len(span.cuts) < _MOST_LINKS:
-        span.cuts.append(Cut(_hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64)))
+    span.cuts.append(Cut(_hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64)))
+    del span.cuts[:-_MOST_LINKS]  # a later cut of a stream stands for those before it
 
 
 def _gap(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:

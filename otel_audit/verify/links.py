@@ -120,7 +120,7 @@ class Links:
     def _check_absence(self, claim: Claim) -> None:
         if claim.seq == 0:
             return  # it ended before its first record
-        if any((cut.last_seq, cut.last_hash) == (claim.seq, claim.hash) for cut in self._cuts[claim.stream]):
+        if any(_covers(cut, claim) for cut in self._cuts[claim.stream]):
             self._contradict("PRUNED", claim, 1)
         elif claim.stream in self._segments:
             if not any("UNREADABLE" in reading.findings.counts() for reading in self._segments[claim.stream]):
@@ -173,11 +173,10 @@ class Links:
         found = self._add(code, source.path, torn.number, source.stream, None)
         found.offset, found.detail = torn.offset, f"{torn.length} bytes, SHA-256 {torn.sha256}"
 
-    @staticmethod
-    def _lies_beside(path: str, stream: str, *, before: int | None = None) -> bool:
+    def _lies_beside(self, path: str, stream: str, *, before: int | None = None) -> bool:
         """Tell whether files of a stream lie in the directory of this one, although they were not to be checked."""
         beside = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), f"{stream}.*.jsonl*"))
-        return any(before is None or _number(each) < before for each in beside)
+        return any(each not in self._by_path and (before is None or _number(each) < before) for each in beside)
 
     def _add(
         self,
@@ -191,6 +190,13 @@ class Links:
         expected: str | None = None,
     ) -> Finding:
         return self._findings.add(Finding(code, file, line, None, stream, seq, expected, count=count))
+
+
+def _covers(cut: Cut, claim: Claim) -> bool:
+    """Tell whether retention removed what is claimed: a stream up to its end, a parent beyond the place of a fork."""
+    if (cut.last_seq, cut.last_hash) == (claim.seq, claim.hash):
+        return True
+    return claim.closed is None and cut.last_seq > claim.seq
 
 
 def _number(path: str) -> int:
