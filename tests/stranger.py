@@ -32,44 +32,46 @@ def read(line):
 
 
 def walk(paths):
-    streams, junk, endings, parents, cuts, heads, gone = {}, [], {}, [], set(), set(), set()
+    streams, junk, endings, parents, cuts, heads, gone = {}, {}, {}, [], set(), set(), set()
     for path in paths:
-        own, data, start, fresh = path.name[:32], path.read_bytes(), 0, True
+        own, data, start, last = path.name[:32], path.read_bytes(), 0, None
         s = streams.setdefault(own, {"hash": None, "seq": 0, "closed": False, "hashes": {}, "at": datetime.min})
+        assert b"\n" not in junk.pop(own, (0, b""))[1]  # a failed write may leave half a line, a new segment repeats it
         while end := data.find(b"\n", start) + 1:
             try:
                 r = read(data[start : end - 1][: 2**20 - 1])
             except Exception:
                 break  # this, and whatever stands behind it, must be a torn tail that was declared
             n, event, said, start = r["seq"], r["event_name"], r.get("data", {}), end
-            if fresh and s["hashes"].get(n) == r["hash"]:
+            if s["hashes"].get(n) == r["hash"] and last in {None, n - 1} and (last := n):
                 continue  # a segment may begin with the end of the one before
             if s["seq"] == 0 and n > 1:
                 heads.add((own, n - 1, r["prev_hash"]))
             else:
                 assert (n, r.get("prev_hash"), r["stream"], s["closed"]) == (s["seq"] + 1, s["hash"], own, False)
-            assert (n == 1) == (event == "audit.stream.open")
+            assert ((n == 1) == (event == "audit.stream.open"), last in {None, s["seq"]}) == (True, True)
             gone |= {event} & LOSSES | ({"clock"} if (s["at"] - r["at"]).total_seconds() > 5 else set())
             s |= {"seq": n, "hash": r["hash"], "closed": event == "audit.stream.close", "at": r["at"]}
-            s["hashes"][n], fresh = r["hash"], False
+            s["hashes"][n], last = r["hash"], n
             if event == "audit.stream.open" and said["format"] != 1:
                 return "unverifiable"
             endings |= {each["stream"]: each for each in said["previous"]} if n == 1 else {}
             parents += [said["parent"]] if n == 1 and "parent" in said else []
             gone |= {said["child"]} if event == "audit.stream.fork" else set()
             cuts |= {(said["stream"], said["last_seq"], said["last_hash"])} if event == "audit.prune" else set()
-            assert event != "audit.stream.close" or said["records"] == n
-        junk += [(path.name, s, start, data[start:])] if data[start:] else []
-    for name, s, start, rest in junk:
-        torn, undeclared = endings.get(name[:32], {}).get("torn"), name[:32] not in endings
+        junk |= {own: (start, data[start:], path.name)} if data[start:] else {}
+        gone |= {path.name} if data[start:] or not data else set()
+    for own, (start, rest, name) in junk.items():
         found = {"segment": name, "offset": start, "length": len(rest), "sha256": hashlib.sha256(rest).hexdigest()}
-        assert torn == found if torn or b"\n" in rest or s["closed"] else undeclared
+        assert endings.get(own, {}).get("torn") == found or not (
+            b"\n" in rest or own in endings or streams[own]["closed"]
+        )
     for own, said in endings.items():
         assert own not in streams or all(streams[own][k] == said.get(k) for k in ("seq", "hash", "closed"))
     heads |= {(own, said["seq"], said["hash"]) for own, said in endings.items() if own not in streams}
     assert heads <= cuts
     assert all(p["hash"] == streams[p["stream"]]["hashes"][p["seq"]] for p in parents)
-    lacks = gone - streams.keys() or junk or heads or not streams or any(not s["closed"] for s in streams.values())
+    lacks = gone - streams.keys() or heads or not streams or any(not s["closed"] for s in streams.values())
     return "incomplete" if lacks else "intact"
 
 

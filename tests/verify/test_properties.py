@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_audit.canonical import Limits, make_safe, parse
-from otel_audit.verify import Severity, verify
-from otel_audit.verify import bulk, reading
+from otel_audit.verify import Severity, bulk, reading, verify
 from tests.stranger import verdict
 from tests.verify.histories import Writer, put, stream_id, torn
 
