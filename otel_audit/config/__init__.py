@@ -9,10 +9,13 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..stream import Durability, OnFailure
 from ..trail import AuditTrail
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 __all__ = ["build_trail", "configure", "current_trail"]
 
@@ -76,12 +79,9 @@ def configure(
         ConfigurationError: a setting is unusable; a line for each says which, where it is from and what to do.
     """
     given = {name: value for name, value in locals().items() if value is not None}
-    from .assembly import assemble
-    from .resolving import resolve
-
-    effective = resolve(given, os.environ)
-    trail = _install(assemble(effective))
-    _listen(effective.settings.loggers, effective.settings.select)
+    trail, settings = _build(given, os.environ)
+    _install(trail)
+    _listen(settings)
     return trail
 
 
@@ -91,14 +91,18 @@ def build_trail(given: Mapping[str, Any], environ: Mapping[str, str]) -> AuditTr
     Raises:
         ConfigurationError: as `configure`.
     """
-    from .assembly import assemble
-    from .resolving import resolve
+    return _build(given, environ)[0]
 
-    return assemble(resolve(given, environ))
+
+class _Building(threading.local):
+    """Whether this thread is in the middle of building a trail."""
+
+    active = False
 
 
 _trail: AuditTrail | None = None
 _lock = threading.Lock()
+_building = _Building()
 
 
 def current_trail() -> AuditTrail:
@@ -110,34 +114,59 @@ def current_trail() -> AuditTrail:
     trail = _trail
     if trail is not None:
         return trail
-    from .assembly import assemble
-    from .resolving import resolve
-
+    if _building.active:  # a warning about a setting, on its way through `logging` to an AuditHandler
+        return _stopgap_trail()
     with _lock:
         if _trail is not None:
             return _trail
-        effective = resolve({}, os.environ)
-        trail = assemble(effective)
+        trail, settings = _build({}, os.environ)
         _set(trail)
-    _listen(effective.settings.loggers, effective.settings.select)
+    _listen(settings)
     return trail
 
 
-def _listen(loggers: Sequence[str], select: Mapping[str, Any] | None) -> None:
+def _build(given: Mapping[str, Any], environ: Mapping[str, str]) -> tuple[AuditTrail, Settings]:
+    from .assembly import assemble
+    from .resolving import resolve
+
+    _building.active = True
+    try:
+        effective = resolve(given, environ)
+        return assemble(effective), effective.settings
+    finally:
+        _building.active = False
+
+
+def _stopgap_trail() -> AuditTrail:
+    from ..sinks.local import LocalStore, StandardTarget
+
+    return AuditTrail(LocalStore([StandardTarget("stderr")]))
+
+
+def _listen(settings: Settings) -> None:
     from .loggers import listen_to
 
-    listen_to(loggers, select)
+    listen_to(settings.loggers, settings.select)
 
 
-def _install(trail: AuditTrail) -> AuditTrail:
+def _install(trail: AuditTrail) -> None:
     with _lock:
         before = _trail
         _set(trail)
     if before is not None:
         before.close()
-    return trail
 
 
 def _set(trail: AuditTrail) -> None:
     global _trail
     _trail = trail
+
+
+def _forget_lock() -> None:
+    """In a forked child: another thread of the parent may have held it."""
+    global _lock
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_lock)

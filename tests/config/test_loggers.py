@@ -124,3 +124,28 @@ def test_the_environment_alone_makes_a_program_audit(tmp_path: Path, configure: 
 
     assert messages(tmp_path) == ["paid"]
     assert done.stdout == b""
+
+
+LOGGED_WHILE_BUILDING = """
+import logging, warnings, otel_audit
+warnings.simplefilter("always")
+logging.captureWarnings(True)
+logging.getLogger().addHandler(otel_audit.AuditHandler())
+{first}
+"""
+
+
+@pytest.mark.parametrize("first", ["otel_audit.configure()", "logging.getLogger().warning('first')"])
+def test_a_warning_about_a_setting_that_logging_captures_is_kept_and_blocks_nothing(tmp_path: Path, first: str) -> None:
+    environment = {
+        "OTEL_PYTHON_AUDIT_JOURNAL": str(tmp_path),
+        "OTEL_PYTHON_AUDIT_SINKS": "logstash+tcp://127.0.0.1:9?allow=loopback",
+    }
+    program = LOGGED_WHILE_BUILDING.format(first=first) + "import os; os._exit(0)"
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, check=True, text=True, timeout=30
+    )
+
+    printed = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    assert any("in plain text" in record.get("message", "") for record in printed)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import otel_audit
@@ -253,6 +253,7 @@ def test_the_settings_digest_tells_settings_apart() -> None:
     assert shown(sinks=[{"url": "stdout:", "required": True}]) != shown()
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*SCHEMA, "config", "other"]),
