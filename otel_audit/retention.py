@@ -70,7 +70,7 @@ class Retention:
 
     def start(self) -> None:
         """Look now, and then once an interval."""
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():
             self._stop.clear()
             self._thread = threading.Thread(target=self._run, name="otel-audit-retention", daemon=True)
             self._thread.start()
@@ -85,12 +85,12 @@ class Retention:
         """Say at once that no record waits for this."""
         return True
 
-    def close(self) -> None:
-        """Stop."""
+    def close(self, timeout: float = 5.0) -> None:
+        """Stop; return after `timeout` seconds at the latest."""
         self._stop.set()
-        thread, self._thread = self._thread, None
+        thread = self._thread
         if thread is not None:
-            thread.join(5.0)
+            thread.join(timeout)
 
     def troubles(self) -> Mapping[str, Mapping[str, Any]]:
         """Return what keeps the journal from staying within its limits, for the trail to record."""

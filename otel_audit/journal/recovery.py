@@ -5,6 +5,7 @@ Only the last few records of a stream's last segments are read, whatever the len
 
 from __future__ import annotations
 
+import contextlib
 import os
 from hashlib import sha256
 from pathlib import Path
@@ -15,9 +16,11 @@ from ..chain import HASH_MEMBER_LENGTH, leaf_hash
 from ..record import MAX_LINE, Control
 from .files import Segment, is_live, list_streams, sync_directory
 
-__all__ = ["Ending", "LastRecord", "find_endings", "mark_declared", "read_last_record"]
+__all__ = ["ENDED", "Ending", "LastRecord", "find_endings", "mark_declared", "read_last_record"]
 
-_ENDED: Final = "ended"
+ENDED: Final = "ended"
+"""Directory of empty files named after streams whose end a later stream has declared."""
+
 _MOST_DECLARED: Final = 256
 _HASH_CHUNK: Final = 1 << 20
 _WINDOWS: Final = (64 * 1024, 2 * MAX_LINE)
@@ -55,14 +58,15 @@ class Ending(NamedTuple):
 def find_endings(directory: Path, own: str) -> list[Ending]:
     """Return the streams that ended and that no stream has declared yet, oldest first."""
     try:
-        declared = set(os.listdir(directory / _ENDED))
+        declared = set(os.listdir(directory / ENDED))
     except FileNotFoundError:
         declared = set()
     endings: list[Ending] = []
     for stream, segments in list_streams(directory).items():
         if stream == own or stream in declared or is_live(segments[-1]):
             continue
-        endings.append(_read_ending(stream, segments))
+        with contextlib.suppress(FileNotFoundError):  # retention took it while we looked, and said so
+            endings.append(_read_ending(stream, segments))
         if len(endings) == _MOST_DECLARED:
             break
     return endings
@@ -72,7 +76,7 @@ def mark_declared(directory: Path, endings: list[Ending]) -> None:
     """Remember that these endings stand in a stream's first record. To be called once that record is written."""
     if not endings:
         return
-    ended = directory / _ENDED
+    ended = directory / ENDED
     ended.mkdir(mode=0o700, exist_ok=True)
     for ending in endings:
         os.close(os.open(ended / ending.stream, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o600))

@@ -43,6 +43,8 @@ class JournalWriter:
         self.directory = directory
         self.written = 0
         self.durable = 0
+        self.reserve = 0
+        """Bytes beyond the quota that may be appended while this is set: for the records that make room."""
         self._segment_bytes = segment_bytes
         self._quota = quota
         self._used = 0
@@ -94,7 +96,7 @@ class JournalWriter:
 
     def _make_room(self, length: int) -> None:
         """See to it that `length` bytes may be appended to the open segment: the next one, if need be."""
-        if self._quota is not None and self._is_used_up(self._quota, length):
+        if self._quota is not None and self._is_used_up(self._quota + self.reserve, length):
             raise OSError(errno.EDQUOT, f"the journal's quota of {self._quota} bytes is used up")
         full = self._size and self._size + length > self._segment_bytes
         if full or self.written - self.durable > _MOST_NOT_DURABLE:
