@@ -340,7 +340,7 @@ class AuditTrail:
         next_beat += self.intervals.heartbeat or float("inf")
         while not self._stop.is_set():
             if self._dirty.wait(max(0.0, min(next_tick, next_beat) - time.monotonic())):
-                self._stop.wait(self.intervals.sync)
+                self._stop.wait(min(self.intervals.sync, _TICK))
                 self._dirty.clear()
                 self._rests = True
                 self._guard(self.stream.sync)
