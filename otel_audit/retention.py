@@ -70,10 +70,12 @@ class Retention:
 
     def start(self) -> None:
         """Look now, and then once an interval."""
+        self._stop.clear()
         if self._thread is None or not self._thread.is_alive():
-            self._stop.clear()
-            self._thread = threading.Thread(target=self._run, name="otel-audit-retention", daemon=True)
-            self._thread.start()
+            thread = threading.Thread(target=self._run, name="otel-audit-retention", daemon=True)
+            with contextlib.suppress(RuntimeError):  # the interpreter is going down: the next process looks
+                thread.start()
+                self._thread = thread
 
     def notify(self) -> None:
         """Nothing: retention keeps its own time."""
