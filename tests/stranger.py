@@ -32,7 +32,7 @@ def read(line):
 
 
 def walk(paths):
-    streams, junk, endings, parents, cuts, heads, gone = {}, {}, {}, [], set(), set(), set()
+    streams, junk, ends, parents, cuts, heads, gone = {}, {}, {}, [], set(), set(), set()
     for path in paths:
         own, data, start, last = path.name[:32], path.read_bytes(), 0, None
         s = streams.setdefault(own, {"hash": None, "seq": 0, "closed": False, "hashes": {}, "at": datetime.min})
@@ -55,7 +55,7 @@ def walk(paths):
             s["hashes"][n], last = r["hash"], n
             if event == "audit.stream.open" and said["format"] != 1:
                 return "unverifiable"
-            endings |= {each["stream"]: each for each in said["previous"]} if n == 1 else {}
+            ends |= {each["stream"]: each for each in said["previous"]} if n == 1 else {}
             parents += [said["parent"]] if n == 1 and "parent" in said else []
             gone |= {said["child"]} if event == "audit.stream.fork" else set()
             cuts |= {(said["stream"], said["last_seq"], said["last_hash"])} if event == "audit.prune" else set()
@@ -63,12 +63,10 @@ def walk(paths):
         gone |= {path.name} if data[start:] or not data else set()
     for own, (start, rest, name) in junk.items():
         found = {"segment": name, "offset": start, "length": len(rest), "sha256": hashlib.sha256(rest).hexdigest()}
-        assert endings.get(own, {}).get("torn") == found or not (
-            b"\n" in rest or own in endings or streams[own]["closed"]
-        )
-    for own, said in endings.items():
+        assert ends.get(own, {}).get("torn") == found or not (b"\n" in rest or own in ends or streams[own]["closed"])
+    for own, said in ends.items():
         assert own not in streams or all(streams[own][k] == said.get(k) for k in ("seq", "hash", "closed"))
-    heads |= {(own, said["seq"], said["hash"]) for own, said in endings.items() if own not in streams}
+    heads |= {(own, said["seq"], said["hash"]) for own, said in ends.items() if own not in streams}
     assert heads <= cuts
     assert all(p["hash"] == streams[p["stream"]]["hashes"][p["seq"]] for p in parents)
     lacks = gone - streams.keys() or heads or not streams or any(not s["closed"] for s in streams.values())

@@ -22,6 +22,8 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final[dict[str, str]] = {
     "demo": "demo",
     "verify": "verify",
+    "tail": "tail",
+    "show": "show",
     "keys": "keys",
     "checkpoint": "checkpoint",
     "prove": "prove",

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Final
 
 from .lines import BLOCK_BYTES, Block, read_blocks
-from .sources import STDIN, Source, Unreadable, open_source
+from .sources import STDIN, Source, Unreadable, find_sources, open_source
 from .span import Span
 
-__all__ = ["Lookup", "digest_behind"]
+__all__ = ["Lookup", "digest_behind", "find_lines"]
 
 _TAIL: Final = re.compile(rb'"seq":([0-9]{1,16}),"stream":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"\}')
 _LONGEST_TAIL: Final = 160
@@ -48,18 +48,30 @@ class Lookup:
                     answer(found.get(place))
 
 
-def _find(source: Source, wanted: dict[tuple[str, int], Any]) -> dict[tuple[str, int], str]:
-    found: dict[tuple[str, int], str] = {}
+def _find(source: Source, wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], str]:
+    return {place: digest for place, digest, _ in _scan(source, wanted)}
+
+
+def find_lines(paths: Sequence[str], wanted: Collection[tuple[str, int]]) -> dict[tuple[str, int], bytes]:
+    """Return the lines of the records with these places (stream, seq), as far as these paths hold them."""
+    lines: dict[tuple[str, int], bytes] = {}
+    for source in find_sources(paths):
+        if isinstance(source, Source):
+            for place, _, line in _scan(source, wanted):
+                lines.setdefault(place, line)
+    return lines
+
+
+def _scan(source: Source, wanted: Collection[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], str, bytes]]:
     try:
         with open_source(source) as file:
             for part in read_blocks(file.read):
                 for line in part.lines if isinstance(part, Block) else ():
                     tail = _TAIL.search(line, max(0, len(line) - _LONGEST_TAIL))
                     if tail is not None and (place := (tail[2].decode(), int(tail[1]))) in wanted:
-                        found.setdefault(place, tail[3].decode())
+                        yield place, tail[3].decode(), line
     except Unreadable:
-        pass  # it was reported when it was read the first time
-    return found
+        pass  # the check itself says so
 
 
 def digest_behind(source: Source, offset: int) -> tuple[int, str]:

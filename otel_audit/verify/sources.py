@@ -154,7 +154,8 @@ class _Bounded:
 def _decompress(raw: _Bounded, stack: contextlib.ExitStack) -> Reader:
     start = raw.peek(4)
     if start.startswith(_GZIP):
-        return _Expanding(stack.enter_context(gzip.GzipFile(mode="rb", fileobj=cast("IO[bytes]", raw))), raw)
+        plain = gzip.GzipFile(mode="rb", fileobj=cast("IO[bytes]", raw))
+        return _Expanding(stack.enter_context(contextlib.closing(plain)), raw)
     if start.startswith(_ZSTD):
         return _Expanding(stack.enter_context(_open_zstd(raw)), raw)
     return raw
@@ -174,7 +175,7 @@ def _open_zstd(raw: _Bounded) -> Any:
 class _Expanding:
     """What a decompressor gives, refused once it grows out of all proportion to what went in."""
 
-    def __init__(self, file: IO[bytes], raw: _Bounded) -> None:
+    def __init__(self, file: Reader, raw: _Bounded) -> None:
         self._file = file
         self._raw = raw
         self._given = 0
