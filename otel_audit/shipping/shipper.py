@@ -96,6 +96,8 @@ class Shipper:
         self._starting = threading.RLock()
         self._stop = threading.Event()
         self._news = threading.Event()
+        self._hurry = threading.Event()
+        self._waiting = 0
         self._changed = threading.Condition()
         self._lanes: dict[str, Lane] = {}
         self._done: set[str] = set()
@@ -129,8 +131,9 @@ class Shipper:
         self._news.set()
 
     def finish(self) -> None:
-        """Look for what there is to ship."""
+        """Look for what there is to ship, without lingering."""
         self._news.set()
+        self._hurry.set()
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connection and cursors alone, and start anew when asked to."""
@@ -145,13 +148,19 @@ class Shipper:
         With `fast_fail`, do not wait for a sink that is known to be down.
         """
         self.start()
-        self._news.set()
+        if stream not in self._lanes:
+            self._adopt_at = float("-inf")
         with self._changed:
-            while not self._has(stream, seq):
-                left = deadline - time.monotonic()
-                if left <= 0 or self._thread is None or (fast_fail and self._failing_since is not None):
-                    return False
-                self._changed.wait(left)
+            self._waiting += 1
+            self.finish()
+            try:
+                while not self._has(stream, seq):
+                    left = deadline - time.monotonic()
+                    if left <= 0 or self._thread is None or (fast_fail and self._failing_since is not None):
+                        return False
+                    self._changed.wait(left)
+            finally:
+                self._waiting -= 1
         return True
 
     def close(self, timeout: float = 5.0) -> None:
@@ -160,7 +169,7 @@ class Shipper:
         A thread that is stuck in its sink ends once it gets out of there; until then it holds its streams' cursors.
         """
         self._stop.set()
-        self._news.set()
+        self.finish()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, timeout))
@@ -273,7 +282,9 @@ class Shipper:
             return lines
         if self._source.read(lane.stream, lines[-1].after, max_records=1, max_bytes=1):
             return lines  # full by its bytes
-        self._stop.wait(self._linger)
+        self._hurry.clear()
+        if not self._waiting and not self._stop.is_set():
+            self._hurry.wait(self._linger)
         return self._source.read(lane.stream, lane.sent, max_records=most, max_bytes=sink.max_bytes)
 
     def _passes(self, one: StoredLine) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,95 +14,11 @@ from otel_audit.errors import DeliveryTimeout
 from otel_audit.journal.cursor import read_position, read_state
 from otel_audit.journal.memory import MemoryJournal
 from otel_audit.journal.writer import JournalWriter
-from otel_audit.shipping import Backoff, Shipper
+from otel_audit.shipping import Shipper
 from otel_audit.shipping.source import JournalSource
 from otel_audit.sinks.base import RecordsRefused, SealedLine, SinkUnavailable
-from otel_audit.stream import FailurePolicy
 from otel_audit.trail import AuditTrail
-
-
-class FakeSink:
-    """A sink in memory that fails when it is told to."""
-
-    name = "fake"
-    max_records = 50
-    max_bytes = 1 << 20
-
-    def __init__(self, window: int = 0) -> None:
-        self.window = window
-        self.received: list[SealedLine] = []
-        self.batches: list[int] = []
-        self.fail: Callable[[Sequence[SealedLine]], None] = lambda batch: None
-        self.arrived = threading.Condition()
-        self.settles = True
-
-    def send(self, batch: Sequence[SealedLine]) -> None:
-        self.fail(batch)
-        with self.arrived:
-            self.received.extend(batch)
-            self.batches.append(len(batch))
-            self.arrived.notify_all()
-
-    def settled(self) -> bool:
-        return self.settles
-
-    def close(self) -> None:
-        pass
-
-    def wait_for(self, condition: Callable[[], bool], timeout: float = 10.0) -> None:
-        with self.arrived:
-            assert self.arrived.wait_for(condition, timeout), f"only {len(self.received)} records arrived"
-
-    def seqs(self) -> list[int]:
-        return [one.seq for one in self.received]
-
-
-def quick() -> Backoff:
-    return Backoff(base=0.001, most=0.01)
-
-
-@pytest.fixture
-def trails() -> Iterator[list[tuple[AuditTrail, FakeSink]]]:
-    made: list[tuple[AuditTrail, FakeSink]] = []
-    yield made
-    for trail, sink in made:
-        sink.fail = lambda batch: None
-        trail.close(5)
-
-
-@pytest.fixture
-def make_trail(tmp_path: Path, trails: list[tuple[AuditTrail, FakeSink]]) -> Callable[..., AuditTrail]:
-    def make(sink: FakeSink, *, durability: str = "process", **options: object) -> AuditTrail:
-        policy = FailurePolicy(options.pop("on_failure", "warn"))  # type: ignore[arg-type]
-        ack_timeout = options.pop("ack_timeout", 5.0)
-        fast_fail = options.pop("fast_fail", False)
-        trail = AuditTrail(
-            JournalWriter(tmp_path / "journal"),
-            durability=durability,  # type: ignore[arg-type]
-            policy=policy,
-            ack_timeout=ack_timeout,  # type: ignore[arg-type]
-            fast_fail=fast_fail,  # type: ignore[arg-type]
-        )
-        trail.accompany(
-            Shipper(
-                JournalSource(tmp_path / "journal"),
-                lambda: sink,
-                name=sink.name,
-                own=lambda: trail.stream.id,
-                backoff=quick(),
-                report=lambda event, data: trail.record_control(event, data, action="DEGRADE"),
-                **options,  # type: ignore[arg-type]
-            )
-        )
-        trails.append((trail, sink))
-        return trail
-
-    return make
-
-
-def fill(trail: AuditTrail, count: int) -> None:
-    for number in range(count):
-        trail.record("thing.do", data={"number": number})
+from tests.shipping.fakes import FakeSink, fill, quick
 
 
 def test_every_record_arrives_once_and_in_order_at_a_healthy_sink(make_trail: Callable[..., AuditTrail]) -> None:
