@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import fnmatch
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -33,6 +32,8 @@ def make_selection(select: Select) -> Callable[[logging.LogRecord], bool] | None
         raise ConfigurationError(f"select must be a callable or a mapping, not {type(select).__name__}")
     for key in select:
         if key not in _KEYS:
+            import difflib
+
             near = difflib.get_close_matches(str(key), _KEYS, 1)
             hint = f"; did you mean {near[0]!r}?" if near else f"; known are {', '.join(_KEYS)}"
             raise ConfigurationError(f"select has no key {key!r}{hint}")
