@@ -7,9 +7,8 @@ thread and holds no lock. No content makes it raise: what cannot be kept as it w
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import context
@@ -58,6 +57,8 @@ class Door:
         level: str | None = None,
         logger: str | None = None,
         message: str | None = None,
+        trace: Callable[[], dict[str, Any] | None] = context.active_trace,
+        notes: Sequence[Alteration] = (),
     ) -> bytes:
         """Return the head of one event's record. Whatever is given, it returns.
 
@@ -67,6 +68,8 @@ class Door:
             data: everything else; not copied, not changed, not kept.
             nanoseconds: when it happened, Unix time in ns; now if None.
             level, logger, message: from the logging call, if it was one.
+            trace: returns the ids of the span that it belongs to; by default the active one.
+            notes: what was changed before it came here.
         """
         stamp = timestamp(time.time_ns() if nanoseconds is None else nanoseconds)
         record: dict[str, Any] = {"@timestamp": stamp, "audit": _LOG, "event_name": DEFAULT_EVENT}
@@ -77,21 +80,26 @@ class Door:
         if message is not None:
             record["message"] = message
         try:
-            if (trace := context.active_trace()) is not None:
-                record["otel"] = trace
+            if (ids := trace()) is not None:
+                record["otel"] = ids
             if data:
                 record["data"] = data
             if event_name is None and not audit and context.current() is None:
-                return self._encode(record, [])
-            return self._encode(record, self._describe(record, event_name, audit))
+                return self._encode(record, list(notes))
+            return self._encode(record, [*notes, *self._describe(record, event_name, audit)])
         except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
-            record.update(
-                audit=dict(_LOG), event_name=DEFAULT_EVENT, data=f"<unreadable {type(data).__name__}>"
-            )
+            record.update(audit=dict(_LOG), event_name=DEFAULT_EVENT, data=f"<unreadable {type(data).__name__}>")
             return self._encode_safely(record, [Alteration("/data", f"unreadable: {type(error).__name__}")])
 
     def admit_plain(
-        self, data: dict[str, Any] | None, created: float, level: str, logger: str, message: str
+        self,
+        data: dict[str, Any] | None,
+        nanoseconds: int,
+        level: str,
+        logger: str,
+        message: str,
+        *,
+        trace: dict[str, Any] | None = None,
     ) -> bytes | None:
         """Return the head of a logging call that says nothing about who and what, if it holds only plain values.
 
@@ -102,7 +110,7 @@ class Door:
         if data and not is_plain(data, self._redactor.harmless):
             return None
         record: dict[str, Any] = {
-            "@timestamp": timestamp(int(created * 1_000_000) * 1000),
+            "@timestamp": timestamp(nanoseconds),
             "audit": _LOG,
             "event_name": DEFAULT_EVENT,
             "level": level,
@@ -111,7 +119,7 @@ class Door:
         }
         if data:
             record["data"] = data
-        if "opentelemetry.trace" in sys.modules and (trace := context.active_trace()) is not None:
+        if trace is not None:
             record["otel"] = trace
         try:
             written = canonicalize_plain(record)
@@ -130,9 +138,7 @@ class Door:
         }
         return self._encode(record, [])
 
-    def _describe(
-        self, record: dict[str, Any], event_name: Any, given: Mapping[Any, Any] | None
-    ) -> list[Alteration]:
+    def _describe(self, record: dict[str, Any], event_name: Any, given: Mapping[Any, Any] | None) -> list[Alteration]:
         """Fill in who, what, on what and with which outcome; return what of it had to be changed."""
         notes: list[Alteration] = []
         audit: dict[str, Any] = {"actor": ANONYMOUS, "outcome": "unknown"}

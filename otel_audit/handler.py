@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -14,7 +15,9 @@ from typing import Any, Final
 
 from pythonjsonlogger.core import BaseJsonFormatter
 
+from . import twice
 from .config import current_trail
+from .context import active_trace
 from .door import Door
 from .notices import notice
 from .selection import Select, make_selection
@@ -44,6 +47,11 @@ def read_extra(record: logging.LogRecord) -> dict[str, Any]:
     return extra
 
 
+def read_time(record: logging.LogRecord) -> int:
+    """Return when the record was made, in ns: `created` is a float, and what it has beyond microseconds is noise."""
+    return int(record.created * 1_000_000) * 1000
+
+
 def read_message(record: logging.LogRecord) -> str:
     """Return the message with its arguments filled in; where they do not fit, say so instead of raising."""
     try:
@@ -61,7 +69,8 @@ def admit(
     if shape is None and not (record.exc_info or record.stack_info or record.exc_text or "audit" in data):
         if (task := record.__dict__.get("taskName")) is not None:
             data.setdefault("taskName", task)
-        head = door.admit_plain(data, record.created, record.levelname, record.name, message)
+        trace = active_trace() if "opentelemetry.trace" in sys.modules else None
+        head = door.admit_plain(data, read_time(record), record.levelname, record.name, message, trace=trace)
         if head is not None:
             return head
     event_name, audit = _read_audit(data)
@@ -70,7 +79,7 @@ def admit(
         event_name,
         audit,
         data if shape is None else shape(data),
-        nanoseconds=int(record.created * 1_000_000) * 1000,
+        nanoseconds=read_time(record),
         level=_text(record.levelname),
         logger=_text(record.name),
         message=message,
@@ -126,6 +135,7 @@ class AuditHandler(logging.Handler):
         self._trail = trail
         self._select = make_selection(select)
         self._heard_by: AuditTrail | None = None
+        twice.enter("handler")
         self._silence: SilenceWatch
 
     def handle(self, record: logging.LogRecord) -> bool:
@@ -151,7 +161,14 @@ class AuditHandler(logging.Handler):
         if trail is not self._heard_by:
             self._heard_by, self._silence = trail, watch_for_silence(trail, AuditHandler)
         self._silence.heard(record)
-        trail.keep(admit(trail.door, record))
+        if twice.watching:
+            call = int(record.created * 1e9), record.name
+            if twice.take_sealed("processor", trail, *call):
+                return
+            trail.keep(admit(trail.door, record))
+            twice.note_sealed("handler", trail, *call)
+        else:
+            trail.keep(admit(trail.door, record))
 
     def __repr__(self) -> str:
         return f"<AuditHandler {logging.getLevelName(self.level)}>"

@@ -25,7 +25,7 @@ from .door import timestamp
 from .errors import RecordLost
 from .record import Control
 
-__all__ = ["Durability", "FailurePolicy", "Receipt", "Sealed", "Store", "Stream"]
+__all__ = ["Durability", "FailurePolicy", "Receipt", "Store", "Stream"]
 
 Durability = Literal["process", "relaxed", "always", "ack"]
 OnFailure = Literal["warn", "raise", "block"]
@@ -49,16 +49,6 @@ class Receipt(NamedTuple):
     def id(self) -> str:
         """The record's id, `<stream>-<seq>`."""
         return f"{self.stream}-{self.seq}"
-
-
-class Sealed(NamedTuple):
-    """What became of a record whose line the caller wants."""
-
-    line: bytes | None
-    """Newline included. None if it was lost, or has no place yet (see `Receipt`)."""
-    seq: int | None
-    stream: str
-    lost: bool
 
 
 class FailurePolicy(NamedTuple):
@@ -219,26 +209,39 @@ class Stream:
         Raises:
             RecordLost: it could not be kept, and the policy is `raise`, or `block` and the time is up.
         """
-        waiting = self._place(head)
+        waiting = _Waiting(head)
+        self._waiting.append(waiting)
+        self._drain_waiting()
+        if waiting.error is not None:
+            self._answer_for(waiting)
         if self._syncs and waiting.seq is not None:
             self._make_durable()
         return Receipt(waiting.stream or self._chain.stream, waiting.seq, waiting.hash)
 
-    def seal(self, head: bytes) -> Sealed:
+    def seal(self, head: bytes) -> bytes | None:
         """Give a record its place, write it, even under `relaxed`, and return its line; `settle` waits for the disk.
 
-        Two steps, so that a caller who orders what it does with the line need not hold its lock over an fsync.
+        Two steps, so that a caller who orders what it does with the line need not hold its lock over an fsync. None
+        if the record has no place yet (see `Receipt`).
 
         Raises:
-            RecordLost: as for `append`.
+            RecordLost: it could not be kept, whatever the policy.
         """
-        waiting = self._place(head)
-        return Sealed(
-            waiting.line if waiting.seq is not None else None,
-            waiting.seq,
-            waiting.stream,
-            waiting.error is not None,
-        )
+        done: _Waiting | bytes
+        if self._plain and not self._waiting and not self._lock.locked():
+            done = self._write_through(head)
+        else:
+            done = _Waiting(head)
+            self._waiting.append(done)
+            self._drain_waiting()
+        if self._waiting:
+            self._drain_unless_held()
+        if type(done) is bytes:
+            return done
+        assert isinstance(done, _Waiting)
+        if done.error is not None:
+            self._answer_for(done, demanded=True)
+        return done.line if done.seq is not None else None
 
     def settle(self) -> None:
         """Return when what was sealed is as durable as the durability level says.
@@ -246,16 +249,8 @@ class Stream:
         Raises:
             RecordLost: it is written but not durable, and the policy says to raise.
         """
-        if self._syncs:
+        if self._syncs and self._holder != _get_ident():
             self._make_durable()
-
-    def _place(self, head: bytes) -> _Waiting:
-        waiting = _Waiting(head)
-        self._waiting.append(waiting)
-        self._drain_waiting()
-        if waiting.error is not None:
-            self._answer_for(waiting)
-        return waiting
 
     def put(self, head: bytes) -> None:
         """Have a record written; return when the durability level says so.
@@ -264,7 +259,8 @@ class Stream:
             RecordLost: as for `append`; never under `relaxed` while another thread writes.
         """
         if self._plain and not self._waiting and not self._lock.locked():
-            waiting = self._write_through(head)
+            done = self._write_through(head)
+            waiting = done if type(done) is _Waiting else None
         else:
             waiting = _Waiting(head)
             self._waiting.append(waiting)
@@ -277,10 +273,10 @@ class Stream:
         if self._syncs and self._holder != _get_ident():
             self._make_durable()
 
-    def _write_through(self, head: bytes) -> _Waiting | None:
-        """Write one record: the usual case, with nothing else to be done.
+    def _write_through(self, head: bytes) -> _Waiting | bytes:
+        """Write one record and return its line: the usual case, with nothing else to be done.
 
-        The stream is open and there is no gap to fill. Returns the record only if it did not go that way.
+        The stream is open and there is no gap to fill. Returns the waiting record if it did not go that way.
         """
         me = _get_ident()
         with self._lock:  # unlike `acquire`, nothing can come between taking it and the promise to release it
@@ -296,7 +292,8 @@ class Stream:
                 chain = self._chain
                 mark = chain.seq, chain.last_hash
                 try:
-                    self._keep(chain.seal(head))
+                    line = chain.seal(head)
+                    self._keep(line)
                 except OSError as error:
                     waiting = _Waiting(head)
                     self._undo([waiting], mark, error)
@@ -307,7 +304,7 @@ class Stream:
                 self._plain = self._opened
             finally:
                 self._holder = 0
-        return None
+        return line
 
     def _drain_waiting(self) -> None:
         me = _get_ident()
@@ -430,15 +427,15 @@ class Stream:
         self.lost += 1
         self._gap.note(error)
 
-    def _answer_for(self, waiting: _Waiting) -> None:
-        """Do what the policy says about a record that was not kept."""
+    def _answer_for(self, waiting: _Waiting, *, demanded: bool = False) -> None:
+        """Do what the policy says about a record that was not kept; if its line is demanded, raise at any rate."""
         if self._policy.on_failure == "block" and self._retry(waiting):
             return
         error = waiting.error
         reason = getattr(error, "strerror", None) or str(error)
         if self._policy.on_failure == "block":
             self.exclusively(lambda: self._note_loss(error or OSError(reason)))
-        if self._policy.on_failure == "warn":
+        if self._policy.on_failure == "warn" and not demanded:
             self._warn(f"an audit record was lost: {reason}; the loss will stand in an audit.gap record")
             return
         raise RecordLost(

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from otel_audit.record import DRAFT_NAMES, FORMAT, Control, record_id
 
-__all__ = ["ATTRIBUTE_NAMES", "BODY_ONLY", "SCHEMA_VERSION", "Projection", "Value", "project"]
+__all__ = ["ATTRIBUTE_NAMES", "BODY_ONLY", "SCHEMA_VERSION", "Projection", "Value", "project", "project_attributes"]
 
 Value: TypeAlias = "str | bool | int | float | list[str]"
 
@@ -109,7 +109,7 @@ def project(record: Mapping[str, Any]) -> Projection:
     level = record.get("level", "")
     trace = record.get("otel", {})
     return Projection(
-        _attributes(record),
+        project_attributes(record),
         record["event_name"],
         _nanoseconds(record["@timestamp"]),
         _SEVERITY.get(level, 0),
@@ -120,7 +120,12 @@ def project(record: Mapping[str, Any]) -> Projection:
     )
 
 
-def _attributes(record: Mapping[str, Any]) -> dict[str, Value]:
+def project_attributes(record: Mapping[str, Any]) -> dict[str, Value]:
+    """Return the attributes alone.
+
+    Raises:
+        KeyError, TypeError, AttributeError: this is not a record of format 1.
+    """
     stream, seq = record["stream"], record["seq"]
     found: dict[str, Value] = {
         DRAFT_NAMES["id"]: record_id(stream, seq),

@@ -1,0 +1,178 @@
+"""From an OpenTelemetry log record to an audit record: the projection's way back, through the same door.
+
+`audit.*` and `auditx.*` attributes fill the schema, under the names that `projection` writes and under the schema's
+own (`audit.actor.name`); `audit` may hold a mapping or an event's name, as in `AuditHandler`. All other attributes go
+to `data`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Final, TypeAlias
+
+from opentelemetry.sdk._logs import ReadWriteLogRecord
+
+from otel_audit.canonical import Alteration
+from otel_audit.door import Door
+from otel_audit.record import AUDIT_MEMBERS
+
+from .choosing import EVENT_NAME_ATTRIBUTES
+from .projection import ATTRIBUTE_NAMES
+
+__all__ = ["lift"]
+
+_Path: TypeAlias = tuple[str, ...]
+
+_PREFIXES: Final = ("audit.", "auditx.")
+_BODY: Final = "otel.body"
+"""Where in `data` a body stands that is no string."""
+_MAX_REMEMBERED: Final = 4096
+_LATEST: Final = 253_402_300_800_000_000_000
+"""The year 10000 in ns: a timestamp has four digits for the year."""
+
+
+def lift(door: Door, record: ReadWriteLogRecord, attributes: dict[str, Any]) -> bytes:
+    """Return the head of the audit record that this log record becomes. The record is not changed.
+
+    Args:
+        attributes: the record's attributes, as the processor found them.
+    """
+    inner = record.log_record
+    scope = record.instrumentation_scope
+    logger = scope.name if scope is not None and type(scope.name) is str else None
+    body, level, trace = inner.body, _level(inner), _trace(inner)
+    notes = _limits_reached(record, attributes)
+    when = _time(inner, notes)
+    if (
+        not (notes or inner.event_name or level is None or logger is None or when is None)
+        and type(body) is str
+        and _ordinary.issuperset(attributes)
+        and (head := door.admit_plain(attributes, when, level, logger, body, trace=trace)) is not None
+    ):
+        return head
+    data = dict(attributes)
+    name = inner.event_name
+    for each in EVENT_NAME_ATTRIBUTES:
+        if isinstance(data.get(each), str):
+            name = name or data[each]
+            del data[each]
+    audit = _read_schema(data)
+    if body is not None and type(body) is not str:
+        data[_BODY] = body
+    return door.admit(
+        name,
+        audit,
+        data,
+        nanoseconds=when,
+        level=level,
+        logger=logger,
+        message=body if type(body) is str else None,
+        trace=lambda: trace,
+        notes=notes,
+    )
+
+
+_ordinary: Final[set[str]] = set()
+"""Names of attributes that were looked at and are no words of the schema."""
+
+
+def _read_schema(data: dict[str, Any]) -> dict[str, Any] | None:
+    """Take out of the attributes what they say in the words of the schema."""
+    unknown = data.keys() - _ordinary
+    if not unknown:
+        return None
+    audit: dict[str, Any] = {}
+    given = data.get("audit")
+    if isinstance(given, Mapping):
+        audit.update(data.pop("audit"))
+    elif isinstance(given, str):
+        audit["event_name"] = data.pop("audit")
+    for name in sorted(unknown):
+        if name.startswith(_PREFIXES):
+            if (path := _path(name)) is not None:
+                _put(audit, path, data.pop(name))
+        elif name != "audit" and name not in EVENT_NAME_ATTRIBUTES and len(_ordinary) < _MAX_REMEMBERED:
+            _ordinary.add(name)
+    return audit
+
+
+def _put(audit: dict[str, Any], path: _Path, value: Any) -> None:
+    """Set a member; `actor` and `actor.id` may both be given, in any order."""
+    member, *rest = path
+    known = audit.get(member)
+    if rest:
+        inner = dict(known) if isinstance(known, Mapping) else {} if known is None else {"id": known}
+        _put(inner, tuple(rest), value)
+        audit[member] = inner
+    elif isinstance(known, Mapping) and not isinstance(value, Mapping):
+        audit[member] = {**known, "id": value}
+    else:
+        audit[member] = value
+
+
+def _paths(names: Any, path: _Path = ()) -> dict[str, _Path]:
+    found: dict[str, _Path] = {}
+    for member, name in names.items():
+        here = (*path, member) if member else path
+        if isinstance(name, str):
+            found.setdefault(name, here)
+        else:
+            found.update(_paths(name, here))
+    return found
+
+
+_KNOWN: Final = {name: path for name, path in _paths(ATTRIBUTE_NAMES).items() if name.startswith(_PREFIXES)}
+
+
+@lru_cache(1024)
+def _path(name: str) -> _Path | None:
+    """Return where in `audit` an attribute belongs, or None if the schema has no place for it."""
+    known = _KNOWN.get(name)
+    if known is not None:
+        return known
+    path = tuple(name.partition(".")[2].split("."))
+    return path if path[0] in AUDIT_MEMBERS and path[0] != "altered" and all(path) else None
+
+
+def _time(inner: Any, notes: list[Alteration]) -> int | None:
+    for stamp in (inner.timestamp, inner.observed_timestamp):
+        if stamp is None:
+            continue
+        if type(stamp) is int and 0 <= stamp < _LATEST:
+            return stamp
+        notes.append(Alteration("/@timestamp", "not a time"))
+    return None
+
+
+def _level(inner: Any) -> str | None:
+    if type(inner.severity_text) is str and inner.severity_text:
+        return str(inner.severity_text)
+    number = inner.severity_number
+    return None if number is None or number.value == 0 else str(number.name)
+
+
+def _trace(inner: Any) -> dict[str, Any] | None:
+    trace_id, span_id = inner.trace_id, inner.span_id
+    if not trace_id or not span_id:
+        return None
+    return {
+        "span_id": f"{span_id:016x}",
+        "trace_flags": int(inner.trace_flags or 0),
+        "trace_id": f"{trace_id:032x}",
+    }
+
+
+def _limits_reached(record: ReadWriteLogRecord, attributes: Mapping[str, Any]) -> list[Alteration]:
+    """Say what the SDK's attribute limits took before the processor saw the record: nobody can bring it back."""
+    notes: list[Alteration] = []
+    if dropped := record.dropped_attributes:
+        notes.append(Alteration("/data", "attributes dropped by the SDK", dropped))
+    longest = getattr(record.log_record.attributes, "max_value_len", None)
+    if longest is not None:
+        notes += [
+            Alteration(f"/data/{name}", "perhaps cut by the SDK", longest)
+            for name, value in attributes.items()
+            if isinstance(value, (str, bytes)) and len(value) == longest
+        ]
+    return notes
