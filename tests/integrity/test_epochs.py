@@ -267,6 +267,12 @@ def test_case_58_a_second_final_seal_of_one_epoch(make_stream: Any, policy: Any)
     assert "EPOCH_ORDER" in codes(stream.check(policy, at=61))
 
 
+def test_one_seal_from_two_places_is_one_seal(make_stream: Any, policy: Any) -> None:
+    stream = make_stream(at=1)
+    note = stream.checkpoint(signer_at(0), at=58, final=True)
+    assert codes(stream.check(policy, at=61, checkpoints=[note], anchors=[note])) == {"UNSIGNED_TAIL"}
+
+
 def test_case_58_an_erased_key_used_again(sealed: Any, policy: Any) -> None:
     sealed.log(1, at=300)
     sealed.checkpoint(signer_at(1), at=301)

@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_audit.integrity.note import MAX_NOTE, Note, NoteError, Signature, open_note, parse_note, split_vkey
+from otel_audit.integrity.note import MAX_NOTE, Note, NoteError, Signature, key_id, open_note, parse_note, split_vkey
 from otel_audit.integrity.policy import read_vkey
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Key, Ed25519Signer, MLDSA44Signer, sign_note
 
@@ -222,3 +222,19 @@ def test_a_key_shows_its_public_half_only() -> None:
     for text in (repr(signer), signer.vkey, repr(read_vkey(signer.vkey))):
         assert secret.hex() not in text
         assert base64.b64encode(secret).decode() not in text
+
+
+def test_a_witness_adds_its_line_once() -> None:
+    witness = CosignatureSigner.from_private("w", Ed25519PrivateKey.generate())
+    log = Ed25519Signer.from_private("n", Ed25519PrivateKey.generate())
+    note = sign_note(CHECKPOINT, [log], time=0)
+    cosignature = witness.sign(note.text, time=9)
+    both = note.signed_also_by([cosignature]).signed_also_by([cosignature, *note.signatures])
+    assert [each.name for each in both.signatures] == ["n", "w"]
+    assert len(open_note(parse_note(both.encode()), [read_vkey(log.vkey), read_vkey(witness.vkey)])) == 2
+
+
+def test_a_verifier_key_without_a_key_is_refused() -> None:
+    vkey = f"n+{key_id('n', bytes([1])).hex()}+AQ=="
+    with pytest.raises(NoteError, match="holds no key"):
+        split_vkey(vkey)

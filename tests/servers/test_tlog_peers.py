@@ -1,4 +1,4 @@
-"""Our notes, checkpoints and proofs against Go's `sumdb/note`, `sumdb/tlog` and `transparency-dev/formats`, both ways."""
+"""Our notes, checkpoints and proofs against Go's `note`, `tlog` and `transparency-dev/formats`, both ways."""
 
 from __future__ import annotations
 
