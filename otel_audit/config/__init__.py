@@ -35,6 +35,7 @@ def configure(
     block_timeout: float | str | None = None,
     ack_timeout: float | str | None = None,
     fast_fail: bool | None = None,
+    flush_on_sigterm: bool | None = None,
     sync_interval: float | str | None = None,
     heartbeat: float | str | None = None,
     service: str | None = None,
@@ -65,6 +66,7 @@ def configure(
         block_timeout: how long `block` keeps trying.
         ack_timeout: how long `durability="ack"` waits for the required sinks.
         fast_fail: do not wait for a sink that is known to be down.
+        flush_on_sigterm: deliver what waits for the sinks before SIGTERM's default action ends the process.
         sync_interval: longest time from a write to its fdatasync.
         heartbeat: time between `audit.heartbeat` records; 0 for none.
         service: the service's name (`OTEL_SERVICE_NAME`).
@@ -82,6 +84,7 @@ def configure(
     trail, settings = _build(given, os.environ)
     _install(trail)
     _listen(settings)
+    _arm(settings)
     return trail
 
 
@@ -122,6 +125,7 @@ def current_trail() -> AuditTrail:
         trail, settings = _build({}, os.environ)
         _set(trail)
     _listen(settings)
+    _arm(settings)
     return trail
 
 
@@ -147,6 +151,19 @@ def _listen(settings: Settings) -> None:
     from .loggers import listen_to
 
     listen_to(settings.loggers, settings.select)
+
+
+def _arm(settings: Settings) -> None:
+    """Have SIGTERM close the trail first, if there is a sink that might not have everything by then."""
+    if settings.flush_on_sigterm and settings.journal is not None and settings.sinks:
+        from ..signals import flush_on_sigterm
+
+        flush_on_sigterm(_close_current)
+
+
+def _close_current() -> None:
+    if _trail is not None:
+        _trail.close()
 
 
 def _install(trail: AuditTrail) -> None:

@@ -100,6 +100,11 @@ class Settings:
         10.0, duration(above=True), "How long `durability: ack` waits for the required sinks."
     )
     fast_fail: bool = _setting(False, TRUTH, "`durability: ack` does not wait for a sink that is known to be down.")
+    flush_on_sigterm: bool = _setting(
+        True,
+        TRUTH,
+        "Where SIGTERM has its default action, deliver what waits for the sinks before the process ends of it.",
+    )
     sync_interval: float = _setting(
         _INTERVALS.sync, duration(above=True), "Longest time from a write to the fdatasync behind it."
     )

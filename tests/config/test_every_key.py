@@ -6,6 +6,7 @@ import functools
 import json
 import logging
 import re
+import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -187,6 +188,13 @@ CASES: dict[str, Case] = {
         expected=True,
         otherwise=False,
         base={**ACK, "config": {"ack_timeout": 1}},
+    ),
+    "flush_on_sigterm": Case(
+        "false",
+        lambda b: signal.getsignal(signal.SIGTERM) == signal.SIG_DFL,
+        expected=True,
+        otherwise=False,
+        base={"sinks": [DEAD]},
     ),
     "sync_interval": Case("200ms", _durable_after, expected=True, otherwise=False),
     "heartbeat": Case(
