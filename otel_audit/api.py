@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
+from .canonical import text_of
 from .config import current_trail
 from .context import attach, bind, carrier
 from .context import set_fields as set  # noqa: A004 - audit.set(actor=...) is the name that users type
@@ -165,7 +166,7 @@ def _describe(error: BaseException, fields: dict[str, Any], deny_on: tuple[type[
         fields["outcome"] = "failure"
     fields["data"] = {
         **(fields.get("data") or {}),
-        "error": {"type": type(error).__qualname__, "message": str(error)},
+        "error": {"type": type(error).__qualname__, "message": text_of(error)},
     }
 
 

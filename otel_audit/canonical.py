@@ -27,7 +27,17 @@ try:
 except ImportError:  # the single-file verifier runs on the standard library alone
     _FAST = False
 
-__all__ = ["Alteration", "DuplicateMember", "Limits", "canonicalize", "is_plain", "jcs", "make_safe", "parse"]
+__all__ = [
+    "Alteration",
+    "DuplicateMember",
+    "Limits",
+    "canonicalize",
+    "is_plain",
+    "jcs",
+    "make_safe",
+    "parse",
+    "text_of",
+]
 
 MAX_SAFE_INTEGER: Final = 2**53 - 1
 if _FAST:
@@ -248,6 +258,14 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"JSON has no {name}")
 
 
+def text_of(value: Any) -> str:
+    """Return `str(value)`, or, where that raises, what kind of value it was."""
+    try:
+        return str(value)
+    except Exception:  # noqa: BLE001 - a value's own methods may raise anything; the record must live
+        return f"<unprintable {type(value).__name__}>"
+
+
 def make_safe(value: Any, limits: Limits, *, path: str = "", cut_text: bool = False) -> tuple[Any, list[Alteration]]:
     """Turn any value into one that `canonicalize` takes, and say what could not be kept as it was.
 
@@ -314,8 +332,8 @@ class _Tidy:
         if math.isinf(value):
             self._note(path, "infinity")
             return "Infinity" if value > 0 else "-Infinity"
-        if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER:
-            return int(value)  # JCS writes both alike
+        if value.is_integer() and abs(value) < 1e21:
+            return self._integer(int(value), path)  # JCS writes both alike, and readers cannot tell them apart
         return value
 
     def _rich(self, value: Any, path: str, depth: int) -> Any:
@@ -379,7 +397,7 @@ class _Tidy:
         return made
 
     def _key(self, key: Any, path: str) -> str:
-        name = self._text(key, path) if isinstance(key, str) else str(self.make(key, path, 1))
+        name = self._text(str.__str__(key), path) if isinstance(key, str) else str(self.make(key, path, 1))
         if not isinstance(key, str):
             self._note(f"{path}/{name}", f"key was {type(key).__name__}")
         if len(name) > 256:

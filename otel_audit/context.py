@@ -8,7 +8,7 @@ where a plain context variable would lose what was set further in.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -29,10 +29,13 @@ class Scope:
         self.data: dict[str, Any] = dict(outer.data) if outer else {}
         self.notes: list[Alteration] = list(outer.notes) if outer else []
 
-    def update(self, fields: dict[str, Any]) -> None:
-        """Add or replace fields. The dictionaries are replaced, so that a record being built sees one state."""
+    def update(self, fields: Mapping[Any, Any], *, schema: bool = True) -> None:
+        """Add or replace fields; without `schema`, all are for `data`.
+
+        The dictionaries are replaced, so that a record being built sees one state.
+        """
         notes: list[Alteration] = []
-        audit, data = normalize(fields, notes)
+        audit, data = normalize(fields, notes) if schema else ({}, dict(fields))
         self.audit = {**self.audit, **audit}
         if data:
             self.data = {**self.data, **data}
@@ -78,11 +81,12 @@ def carrier() -> dict[str, Any]:
 
 
 @contextmanager
-def attach(carried: dict[str, Any]) -> Iterator[Scope]:
+def attach(carried: Mapping[str, Any]) -> Iterator[Scope]:
     """Open a scope with what `carrier` returned elsewhere. It starts empty: nothing of the outer scope leaks in."""
     scope = Scope()
-    scope.audit = dict(carried.get("audit", {}))
-    scope.data = dict(carried.get("data", {}))
+    for name in ("audit", "data"):  # what comes with a message is anybody's word: it goes through the schema again
+        if isinstance(fields := carried.get(name), Mapping):
+            scope.update(fields, schema=name == "audit")
     token = _scope.set(scope)
     try:
         yield scope

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
 from . import context
-from .canonical import Alteration, Limits, canonicalize, canonicalize_plain, is_plain, make_safe
+from .canonical import Alteration, Limits, canonicalize, canonicalize_plain, is_plain, make_safe, text_of
 from .fields import ANONYMOUS, DEFAULT_EVENT, SYSTEM_ACTOR, normalize, normalize_event_name
 from .record import MAX_LINE
 from .redaction import Redactor
@@ -26,16 +27,21 @@ _SCHEMA_MEMBERS = 64
 _LOG: dict[str, Any] = {"action": "LOG", "actor": ANONYMOUS, "outcome": "unknown"}
 """What `audit` says of a logging call that says nothing."""
 
+_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout; an aware one would spell its offset
 _second: tuple[int, str] = (-1, "")
 
 
 def timestamp(nanoseconds: int) -> str:
-    """Spell a Unix time in ns as a record does: UTC, 30 characters, nine digits of fraction (RFC 3339)."""
+    """Spell a Unix time in ns as a record does: UTC, 30 characters, nine digits of fraction (RFC 3339).
+
+    Raises:
+        OverflowError, TypeError, ValueError: it is no time between the years 1 and 9999.
+    """
     global _second
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)
     known, text = _second
     if seconds != known:
-        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+        text = (_EPOCH + timedelta(seconds=seconds)).isoformat()
         _second = (seconds, text)
     return f"{text}.{fraction:09d}Z"
 
@@ -71,7 +77,12 @@ class Door:
             trace: returns the ids of the span that it belongs to; by default the active one.
             notes: what was changed before it came here.
         """
-        stamp = timestamp(time.time_ns() if nanoseconds is None else nanoseconds)
+        now = time.time_ns()
+        try:
+            stamp = timestamp(now if nanoseconds is None else nanoseconds)
+        except (OverflowError, TypeError, ValueError):
+            stamp = timestamp(now)
+            notes = [*notes, Alteration("/@timestamp", f"not a time: {text_of(nanoseconds):.64}")]
         record: dict[str, Any] = {"@timestamp": stamp, "audit": _LOG, "event_name": DEFAULT_EVENT}
         if level is not None:
             record["level"] = level
@@ -88,7 +99,7 @@ class Door:
                 return self._encode(record, list(notes))
             return self._encode(record, [*notes, *self._describe(record, event_name, audit)])
         except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
-            record.update(audit=dict(_LOG), event_name=DEFAULT_EVENT, data=f"<unreadable {type(data).__name__}>")
+            record.update(audit=dict(_LOG), event_name=DEFAULT_EVENT, data={"unreadable": type(data).__name__})
             return self._encode_safely(record, [Alteration("/data", f"unreadable: {type(error).__name__}")])
 
     def admit_plain(
@@ -109,21 +120,21 @@ class Door:
             return None
         if data and not is_plain(data, self._redactor.harmless):
             return None
-        record: dict[str, Any] = {
-            "@timestamp": timestamp(nanoseconds),
-            "audit": _LOG,
-            "event_name": DEFAULT_EVENT,
-            "level": level,
-            "logger": logger,
-            "message": message,
-        }
-        if data:
-            record["data"] = data
-        if trace is not None:
-            record["otel"] = trace
         try:
+            record: dict[str, Any] = {
+                "@timestamp": timestamp(nanoseconds),
+                "audit": _LOG,
+                "event_name": DEFAULT_EVENT,
+                "level": level,
+                "logger": logger,
+                "message": message,
+            }
+            if data:
+                record["data"] = data
+            if trace is not None:
+                record["otel"] = trace
             written = canonicalize_plain(record)
-        except (TypeError, ValueError):
+        except (OverflowError, TypeError, ValueError):
             return None
         return written[:-1] if len(written) <= self._limits.record else None
 

@@ -33,6 +33,7 @@ def normalize_event_name(name: Any, notes: list[Alteration]) -> str:
         if name is not None:
             notes.append(Alteration("/event_name", f"not a name: {type(name).__name__}"))
         return DEFAULT_EVENT
+    name = str.__str__(name)  # of a subclass, whose own methods could say anything
     if len(name) > 256:
         notes.append(Alteration("/event_name", "cut", len(name)))
         name = str(name[:256])
@@ -51,7 +52,11 @@ def normalize(given: Mapping[Any, Any], notes: list[Alteration]) -> tuple[dict[s
             continue
         name = _OTHER_NAMES.get(key, key)
         if (read := _READERS.get(name)) is not None:
-            read(value, audit, rest, notes)
+            try:
+                read(value, audit, rest, notes)
+            except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
+                rest[key] = value
+                notes.append(Alteration(f"/audit/{name}", f"unreadable: {type(error).__name__}"))
         elif name == "actor.on_behalf_of":
             audit["actor"] = {**audit.get("actor", ANONYMOUS), "on_behalf_of": value}
         elif name in AUDIT_MEMBERS and name != "altered":
@@ -81,14 +86,15 @@ def _read_actor(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: 
         notes.append(Alteration("/audit/actor/type", f"not an actor type: {kind!s:.64}"))
         kind = "user"
     delegated = {"on_behalf_of": known["on_behalf_of"]} if known else {}
-    audit["actor"] = {**delegated, **actor, "id": str(identity), "type": kind}
+    # These two first: of a mapping without end, the rest is cut.
+    audit["actor"] = {"id": "", "type": "", **delegated, **actor} | {"id": str(identity), "type": kind}
 
 
 def _read_outcome(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:
     if isinstance(value, bool):
         audit["outcome"] = "success" if value else "failure"
     elif isinstance(value, str) and value in OUTCOMES:
-        audit["outcome"] = str(value)
+        audit["outcome"] = str.__str__(value)
     elif isinstance(value, str) and value in _DENIALS:
         audit["outcome"] = "failure"
         audit.setdefault("decision", "denied")
@@ -100,7 +106,7 @@ def _read_outcome(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes
 
 def _read_decision(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:
     if isinstance(value, str) and value in DECISIONS:
-        audit["decision"] = str(value)
+        audit["decision"] = str.__str__(value)
     else:
         rest["decision"] = value
         notes.append(Alteration("/audit/decision", "not a decision"))

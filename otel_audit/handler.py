@@ -9,13 +9,14 @@ import logging
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any, Final
 
 from pythonjsonlogger.core import BaseJsonFormatter
 
 from . import twice
+from .canonical import Alteration, text_of
 from .config import current_trail
 from .context import active_trace
 from .door import Door
@@ -47,9 +48,15 @@ def read_extra(record: logging.LogRecord) -> dict[str, Any]:
     return extra
 
 
-def read_time(record: logging.LogRecord) -> int:
-    """Return when the record was made, in ns: `created` is a float, and what it has beyond microseconds is noise."""
-    return int(record.created * 1_000_000) * 1000
+def read_time(record: logging.LogRecord) -> Any:
+    """Return when the record was made, in ns: `created` is a float, and what it has beyond microseconds is noise.
+
+    From a record made by hand, what stands there may be no time; then it is returned as it is.
+    """
+    try:
+        return int(record.created * 1_000_000) * 1000
+    except (OverflowError, TypeError, ValueError):
+        return record.created
 
 
 def read_message(record: logging.LogRecord) -> str:
@@ -57,62 +64,77 @@ def read_message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
     except Exception as error:  # noqa: BLE001 - an argument's __str__ may raise anything; the event must live
-        return f"{record.msg!s} [arguments do not fit: {type(error).__name__}]"
+        return f"{text_of(record.msg)} [arguments do not fit: {type(error).__name__}]"
 
 
 def admit(
     door: Door, record: logging.LogRecord, shape: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 ) -> bytes:
     """Take one logging record through the door; return the head of its audit record."""
-    data = read_extra(record)
-    message = record.msg if not record.args and type(record.msg) is str else read_message(record)
-    if shape is None and not (record.exc_info or record.stack_info or record.exc_text or "audit" in data):
-        if (task := record.__dict__.get("taskName")) is not None:
-            data.setdefault("taskName", task)
-        trace = active_trace() if "opentelemetry.trace" in sys.modules else None
-        head = door.admit_plain(data, read_time(record), record.levelname, record.name, message, trace=trace)
-        if head is not None:
-            return head
-    event_name, audit = _read_audit(data)
-    _add_traces(record, data)
-    return door.admit(
-        event_name,
-        audit,
-        data if shape is None else shape(data),
-        nanoseconds=read_time(record),
-        level=_text(record.levelname),
-        logger=_text(record.name),
-        message=message,
-    )
+    try:
+        data = read_extra(record)
+        message = record.msg if not record.args and type(record.msg) is str else read_message(record)
+        if shape is None and not (record.exc_info or record.stack_info or record.exc_text or "audit" in data):
+            if (task := record.__dict__.get("taskName")) is not None:
+                data.setdefault("taskName", task)
+            trace = active_trace() if "opentelemetry.trace" in sys.modules else None
+            head = door.admit_plain(data, read_time(record), record.levelname, record.name, message, trace=trace)
+            if head is not None:
+                return head
+        event_name, audit = _read_audit(data)
+        _add_traces(record, data)
+        return door.admit(
+            event_name,
+            audit,
+            data if shape is None else shape(data),
+            nanoseconds=read_time(record),
+            level=_text(record.levelname),
+            logger=_text(record.name),
+            message=message,
+        )
+    except Exception as error:  # noqa: BLE001 - attributes of a record made by hand may be anything; the event must live
+        return door.admit(
+            data={"unreadable": type(record).__name__},
+            level=_text(record.levelname),
+            logger=_text(record.name),
+            message=text_of(record.msg),
+            notes=[Alteration("/", f"unreadable: {type(error).__name__}")],
+        )
 
 
-def _read_audit(data: dict[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
+def _read_audit(data: dict[str, Any]) -> tuple[str | None, Mapping[Any, Any] | None]:
     """Take `extra={"audit": ...}` out of the extras: a mapping in the words of the schema, or an event's name."""
     audit = data.pop("audit", None)
     if isinstance(audit, str):
         return audit, None
-    if audit is None or isinstance(audit, dict):
+    if audit is None or isinstance(audit, Mapping):
         return None, audit
     data["audit"] = audit
     return None, None
 
 
 def _text(value: Any) -> str:
-    return value if type(value) is str else str(value)
+    return value if type(value) is str else text_of(value)
 
 
 def _add_traces(record: logging.LogRecord, data: dict[str, Any]) -> None:
-    if record.exc_info and record.exc_info[0] is not None:
-        kind, error, trace = record.exc_info
-        described = {"type": kind.__qualname__, "message": str(error)}
-        described["stacktrace"] = "".join(traceback.format_exception(kind, error, trace))
-        data.setdefault("exception", described)
+    if isinstance(record.exc_info, tuple) and record.exc_info[0] is not None:
+        data.setdefault("exception", _describe_exception(*record.exc_info))
     elif record.exc_text:
         data.setdefault("exception", {"stacktrace": record.exc_text})
     if record.stack_info:
         data.setdefault("stack", record.stack_info)
     if (task := record.__dict__.get("taskName")) is not None:
         data.setdefault("taskName", task)
+
+
+def _describe_exception(kind: Any, error: Any, trace: Any) -> dict[str, str]:
+    described = {"type": text_of(getattr(kind, "__qualname__", kind)), "message": text_of(error)}
+    try:
+        described["stacktrace"] = "".join(traceback.format_exception(kind, error, trace))
+    except Exception as unreadable:  # noqa: BLE001 - notes and causes are objects with methods of their own
+        described["stacktrace"] = f"<unprintable: {type(unreadable).__name__}>"
+    return described
 
 
 class AuditHandler(logging.Handler):
@@ -146,10 +168,17 @@ class AuditHandler(logging.Handler):
                 return False
             if isinstance(passed, logging.LogRecord):
                 record = passed
-        if self._select is not None and not self._select(record):
+        if self._select is not None and not self._is_selected(self._select, record):
             return False
         self.emit(record)
         return True
+
+    def _is_selected(self, select: Callable[[logging.LogRecord], bool], record: logging.LogRecord) -> bool:
+        try:
+            return bool(select(record))
+        except Exception:  # noqa: BLE001 - where nobody can tell, it is recorded
+            self.handleError(record)
+            return True
 
     def emit(self, record: logging.LogRecord) -> None:
         """Record it.
@@ -187,7 +216,7 @@ class AuditFormatter(BaseJsonFormatter):
         super().__init__(*args, **kwargs)
         self._door = Door()
         self._lines = _Lines()
-        self._formatting = threading.Lock()
+        self._formatting = threading.RLock()  # a signal handler may log in the middle of this
         self._stream = Stream(
             self._lines,
             control=self._door.control,
@@ -211,7 +240,7 @@ class AuditFormatter(BaseJsonFormatter):
         return self.process_log_record(shaped)
 
     def _forget_lock(self) -> None:
-        self._formatting = threading.Lock()
+        self._formatting = threading.RLock()
 
 
 class _Lines:

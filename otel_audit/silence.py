@@ -33,7 +33,11 @@ class SilenceWatch:
 
     def heard(self, record: logging.LogRecord) -> None:
         """Note that a record of this logger and level came through."""
-        if record.levelno < self._levels.get(record.name, _NEVER) and len(self._levels) < _MOST_LOGGERS:
+        try:
+            news = record.levelno < self._levels.get(record.name, _NEVER)
+        except TypeError:  # a record made by hand, with a name or level that is none
+            return
+        if news and len(self._levels) < _MOST_LOGGERS:
             # Records that come another way (a queue's listener) say nothing about the logger they name.
             if self._find_cause(record.name, record.levelno) is None:
                 self._levels[record.name] = record.levelno
@@ -51,21 +55,25 @@ class SilenceWatch:
         return found
 
     def _find_cause(self, name: str, level: int) -> str | None:
-        logger: logging.Logger | None = logging.getLogger(name)
+        known = logging.root.manager.loggerDict.get(name)  # unlike `getLogger`, this makes none
+        logger = logging.root if name == "root" else known if isinstance(known, logging.Logger) else None
         if logging.root.manager.disable >= level:
             return "logging.disable"
-        if logger is None or logger.disabled:
+        if logger is None:
+            return "no such logger"
+        if logger.disabled:
             return "disabled"
         if logger.getEffectiveLevel() > level:
             return "level"
         too_high = False
-        while logger is not None:
-            for handler in logger.handlers:
+        place: logging.Logger | None = logger
+        while place is not None:
+            for handler in place.handlers:
                 if isinstance(handler, self._handler_type):
                     if handler.level <= level:
                         return None
                     too_high = True
-            logger = logger.parent if logger.propagate else None
+            place = place.parent if place.propagate else None
         return "handler level" if too_high else "handler removed"
 
 
