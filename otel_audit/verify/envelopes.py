@@ -43,11 +43,12 @@ class Envelope:
 
 def choose_envelope(lines: Sequence[bytes]) -> Envelope | None:
     """Return the envelope of the first line that holds a record; None if that record stands there by itself."""
+    pieces: list[dict[str, bytes]] = [{} for _ in _ENVELOPES]
     for line in lines[:_SNIFFED]:
         if looks_like_record(line) and line.startswith(b"{"):
             return None
-        for unwrap, ordered in _ENVELOPES:
-            if any(looks_like_record(inner) and inner != line for inner in unwrap(line, {})):
+        for (unwrap, ordered), kept in zip(_ENVELOPES, pieces, strict=True):
+            if any(looks_like_record(inner) and inner != line for inner in unwrap(line, kept)):
                 return Envelope(unwrap, ordered=ordered)
     return None
 
@@ -69,12 +70,11 @@ def _open_cri(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
 def _open_docker(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
     """Docker's json-file: `{"log":"<line>\\n","stream":"stdout",...}`; without the newline it is a piece."""
     value = _parse(line)
-    log = value.get("log") if isinstance(value, dict) else None
-    if not isinstance(log, str):
+    if not _is_docker(value):
         yield line
         return
-    stream = str(value.get("stream"))[:16] if isinstance(value, dict) else ""
-    whole = pieces.pop(stream, b"") + log.encode("utf-8", "surrogatepass")
+    stream = value["stream"]
+    whole = pieces.pop(stream, b"") + value["log"].encode("utf-8", "surrogatepass")
     if whole.endswith(b"\n"):
         yield whole[:-1]
     elif len(whole) <= LINE_CAP:
@@ -84,7 +84,9 @@ def _open_docker(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
 def _open_json(line: bytes, pieces: dict[str, bytes]) -> Iterator[bytes]:
     """Any JSON that holds record lines as strings: an OTLP body, `event.original`, `raw_data`, a Loki entry."""
     value = _parse(line)
-    if value is None or looks_like_record(line):  # a record's own quotes stand unescaped only outside a string
+    if (
+        value is None or _is_docker(value) or looks_like_record(line)
+    ):  # a record's own quotes stand unescaped only outside a string
         yield line
         return
     waiting = [value]
@@ -110,6 +112,10 @@ _ENVELOPES: Final = (
     (_open_json, False),
     (_open_prefixed, True),
 )
+
+
+def _is_docker(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("log"), str) and value.get("stream") in {"stdout", "stderr"}
 
 
 def _parse(line: bytes) -> Any:

@@ -135,11 +135,11 @@ class _Bounded:
             self._start += more
         return self._start
 
-    def read(self, size: int = -1, /) -> bytes:
-        if self._start:
-            chunk, self._start = self._start, b""
-        else:
-            chunk = self._read(1 << 16 if size < 0 else size)
+    def read(self, size: int, /) -> bytes:
+        """Return at most `size` bytes, none at the end."""
+        chunk, self._start = self._start[:size], self._start[size:]
+        if not chunk:
+            chunk = self._read(size)
         self.taken += len(chunk)
         return chunk
 
