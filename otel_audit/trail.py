@@ -251,6 +251,11 @@ class AuditTrail:
         """Have each stream's first record say more. To be called before the first record."""
         self._introduction.update(facts)
 
+    @property
+    def companions(self) -> tuple[Companion, ...]:
+        """What runs beside the stream."""
+        return self._companions
+
     def watch(self, watch: Watch) -> None:
         """Have the keeper ask each second whether something is wrong; what is becomes a record, once."""
         self._watches = (*self._watches, watch)

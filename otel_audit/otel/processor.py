@@ -195,7 +195,9 @@ class AuditLogRecordProcessor(LogRecordProcessor):
         self._place_known = True
         if (fault := find_fault(self)) is not None:
             self._place_known = not self._raises
-            self._fail(ConfigurationError(fault))
+            if self._raises:
+                raise ConfigurationError(fault)
+            notice(fault, subject="processor place")
 
 
 def _call(log_record: ReadWriteLogRecord) -> tuple[int | None, str | None]:

@@ -45,6 +45,8 @@ class SinkHealth(NamedTuple):
     error: str | None
     oldest_unsent: str | None
     """Time of the oldest record that is known not to be confirmed."""
+    confirmed: int = 0
+    """Number of the last confirmed record of the stream that this process writes; 0 for none."""
 
 
 class Shipper:
@@ -88,6 +90,8 @@ class Shipper:
         self._backoff = backoff or Backoff()
         self._report = report
         self._abandoned: list[Sink | None] = []
+        self.timed: Callable[[float], object] | None = None
+        """Told, in this shipper's thread, how many seconds each batch took that the sink did not fail at."""
         self._reset()
 
     def _reset(self) -> None:
@@ -187,7 +191,11 @@ class Shipper:
 
     def _health(self) -> SinkHealth:
         refused = self._refusals.count
-        return SinkHealth(self.required, self._delivered, refused, self._failing_since, self._error, self._oldest)
+        lane = None if self._own is None else self._lanes.get(self._own())
+        confirmed = 0 if lane is None else lane.confirmed.seq
+        return SinkHealth(
+            self.required, self._delivered, refused, self._failing_since, self._error, self._oldest, confirmed
+        )
 
     def _has(self, stream: str, seq: int) -> bool:
         lane = self._lanes.get(stream)
@@ -263,7 +271,10 @@ class Shipper:
         self._oldest = oldest = self._unconfirmed.oldest or lines[0].line[_TIMESTAMP].decode("ascii", "replace")
         refused = self._refusals.count
         if chosen:
+            began = time.monotonic()
             self._refusals.send(sink, chosen)
+            if self.timed is not None:
+                self.timed(time.monotonic() - began)
             self._probing = False
         records = len(chosen) - (self._refusals.count - refused)
         self._unconfirmed.add(lane, lines[-1].after, records, sum([len(one.line) for one in chosen]), oldest)
