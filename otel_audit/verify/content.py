@@ -60,6 +60,8 @@ def examine(line: bytes, *, parsed_copy: bool = False) -> tuple[Entry | None, Fa
     """
     if len(line) >= MAX_LINE:
         return None, Fault("OVERLONG_LINE", f"at most {MAX_LINE} bytes", f"{len(line) + 1} bytes")
+    if not line.lstrip().startswith(b"{"):
+        return None, Fault("NOT_A_RECORD", actual=_excerpt(line), detail="not a JSON object")
     try:
         record = parse(line)
     except DuplicateMember as error:
