@@ -9,11 +9,13 @@ audit.record("invoice.delete", actor="alice", target="invoice/7", outcome="succe
 
 __version__ = "0.1.0"
 
+from typing import TYPE_CHECKING, Any
+
 from . import api as audit
 from .api import action, audited, bind, record
 from .config import configure, current_trail
 from .errors import AuditError, ConfigurationError, DeliveryTimeout, FormatError, RecordLost
-from .handler import AuditFormatter, AuditHandler
+from .handler import AuditHandler
 from .stream import Receipt
 from .trail import AuditTrail
 
@@ -36,3 +38,14 @@ __all__ = [
     "current_trail",
     "record",
 ]
+
+if TYPE_CHECKING:
+    from .formatter import AuditFormatter
+
+
+def __getattr__(name: str) -> Any:
+    if name == "AuditFormatter":  # needs python-json-logger, which not every process that logs should pay for
+        from .formatter import AuditFormatter
+
+        return AuditFormatter
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

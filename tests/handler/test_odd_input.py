@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from otel_audit import AuditHandler
 from otel_audit.chain import Chain, new_stream_id
 from otel_audit.door import Door
-from otel_audit.handler import admit
+from otel_audit.logrecord import admit
 from otel_audit.record import MAX_LINE
 from otel_audit.trail import AuditTrail
 from otel_audit.verify.content import examine
