@@ -31,6 +31,7 @@ COMMANDS: Final[dict[str, str]] = {
     "compare": "compare",
     "ship": "ship",
     "status": "status",
+    "reconcile": "reconcile",
     "config": "config",
 }
 """Subcommand -> module in this package, in the order in which `--help` lists them."""
