@@ -1,0 +1,34 @@
+"""The verifier needs nothing but the standard library, and nothing of the package but the format's definitions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from otel_audit.verify import verify
+from tests.vectors.make import HERE
+
+PACKAGE = Path(__file__).parents[2] / "otel_audit"
+
+SCRIPT = """
+import importlib.machinery, json, sys, types
+for name in ("orjson", "rich", "cryptography", "yaml", "pythonjsonlogger"):
+    sys.modules[name] = None  # importing it fails
+package = types.ModuleType("otel_audit")  # without running the package's own __init__
+package.__path__ = [sys.argv[1]]
+sys.modules["otel_audit"] = package
+from otel_audit.verify import verify
+reports = {path: verify([path]).as_json() for path in sys.argv[2:]}
+loaded = sorted(name for name in sys.modules if name.startswith("otel_audit.") and ".verify" not in name)
+print(json.dumps({"reports": reports, "loaded": loaded}))
+"""
+
+
+def test_without_any_library_the_verdicts_are_the_same() -> None:
+    journals = [str(path) for path in sorted(HERE.iterdir()) if path.is_dir() and path.name != "__pycache__"]
+    command = [sys.executable, "-c", SCRIPT, str(PACKAGE), *journals]
+    said = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
+    assert said["loaded"] == ["otel_audit.canonical", "otel_audit.chain", "otel_audit.record"]
+    assert said["reports"] == {path: verify([path]).as_json() for path in journals}
