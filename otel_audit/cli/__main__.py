@@ -29,6 +29,7 @@ COMMANDS: Final[dict[str, str]] = {
     "prove": "prove",
     "verify-proof": "verify_proof",
     "compare": "compare",
+    "run": "run",
     "ship": "ship",
     "status": "status",
     "reconcile": "reconcile",

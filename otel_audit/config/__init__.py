@@ -36,6 +36,7 @@ def configure(
     ack_timeout: float | str | None = None,
     fast_fail: bool | None = None,
     flush_on_sigterm: bool | None = None,
+    metrics: bool | None = None,
     sync_interval: float | str | None = None,
     heartbeat: float | str | None = None,
     service: str | None = None,
@@ -67,6 +68,7 @@ def configure(
         ack_timeout: how long `durability="ack"` waits for the required sinks.
         fast_fail: do not wait for a sink that is known to be down.
         flush_on_sigterm: deliver what waits for the sinks before SIGTERM's default action ends the process.
+        metrics: report counts, queues and durations through the OpenTelemetry metrics API.
         sync_interval: longest time from a write to its fdatasync.
         heartbeat: time between `audit.heartbeat` records; 0 for none.
         service: the service's name (`OTEL_SERVICE_NAME`).
@@ -85,6 +87,7 @@ def configure(
     _install(trail)
     _listen(settings)
     _arm(settings)
+    _report(trail, settings)
     return trail
 
 
@@ -126,6 +129,7 @@ def current_trail() -> AuditTrail:
         _set(trail)
     _listen(settings)
     _arm(settings)
+    _report(trail, settings)
     return trail
 
 
@@ -159,6 +163,13 @@ def _arm(settings: Settings) -> None:
         from ..signals import flush_on_sigterm
 
         flush_on_sigterm(_close_current)
+
+
+def _report(trail: AuditTrail, settings: Settings) -> None:
+    if settings.metrics:
+        from ..otel.metrics import observe
+
+        observe(trail)
 
 
 def _close_current() -> None:

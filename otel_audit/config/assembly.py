@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -70,6 +71,8 @@ def _assemble(effective: Effective) -> AuditTrail:
     sinks = configure_sinks(effective)
     _check_retention(settings)
     make_selection(settings.select)
+    if settings.metrics and find_spec("opentelemetry") is None:
+        raise ConfigurationError("metrics need the OpenTelemetry API: pip install 'otel-audit[otel]'")
     if settings.durability == "ack" and not any(sink.required for sink in sinks):
         raise ConfigurationError("durability is 'ack' and no sink is required: give one of them `required: true`")
     if settings.journal is None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
 from .schemes import TYPES, SinkType
-from .settings import CONFIG_VARIABLE, SCHEMA, SECRET_VARIABLES, Setting
+from .settings import CONFIG_VARIABLE, SCHEMA, SECRET_VARIABLES, START_VARIABLES, Setting
 from .sinks import SHIPPING, SinkSettings
 
 __all__ = ["document_settings", "document_sinks", "fill_in", "json_schema"]
@@ -112,6 +112,7 @@ def document_settings() -> str:
     others = {
         CONFIG_VARIABLE: "YAML file of settings; `config=` in code.",
         **{name: f"Secret. {text}" for name, text in SECRET_VARIABLES.items()},
+        **START_VARIABLES,
     }
     return "\n".join(
         [

@@ -10,7 +10,7 @@ from typing import Any, Final
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.urls import nearest
 
-from .settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_VARIABLES, Settings
+from .settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_VARIABLES, START_VARIABLES, Settings
 
 __all__ = ["DEFAULT", "Effective", "resolve"]
 
@@ -86,7 +86,7 @@ def _from_environment(environ: Mapping[str, str], wrong: list[str]) -> _Layer:
         text = environ.get(variable)
         if text is not None and (text.strip() or setting.kind.empty):
             layer[setting.name] = _Given(text, variable, variable)
-    known = {*variables, CONFIG_VARIABLE, *SECRET_VARIABLES}
+    known = {*variables, CONFIG_VARIABLE, *SECRET_VARIABLES, *START_VARIABLES}
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
             own = (name for name in known if name.startswith(PREFIX))

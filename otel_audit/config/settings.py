@@ -19,7 +19,7 @@ from .kinds import ATTRIBUTES, NAMES, PATH, RULES, TEXT, TRUTH, Kind, choice, du
 from .schemes import TYPES
 from .sinks import SINKS, SinkSettings
 
-__all__ = ["CONFIG_VARIABLE", "PREFIX", "SCHEMA", "SECRET_VARIABLES", "Setting", "Settings"]
+__all__ = ["CONFIG_VARIABLE", "PREFIX", "SCHEMA", "SECRET_VARIABLES", "START_VARIABLES", "Setting", "Settings"]
 
 PREFIX: Final = "OTEL_PYTHON_AUDIT_"
 CONFIG_VARIABLE: Final = f"{PREFIX}CONFIG"
@@ -28,6 +28,13 @@ SECRET_VARIABLES: Final[dict[str, str]] = {
     name: text for kind in TYPES for name, text in (kind.variables or {}).items()
 }
 """Variables of ours that sinks read themselves, for secrets that stand in no file."""
+
+START_VARIABLES: Final[dict[str, str]] = {
+    f"{PREFIX}ENABLED": "`true`: `opentelemetry-instrument` starts the trail.",
+    f"{PREFIX}FILE_PATH": "File that the logs exporter `audit_file` writes.",
+    f"{PREFIX}LOGSTASH_URL": "Where the logs exporter `audit_logstash` sends: a sink's URL.",
+}
+"""Variables of ours that say how a program is started, and nothing about a trail."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +112,7 @@ class Settings:
         TRUTH,
         "Where SIGTERM has its default action, deliver what waits for the sinks before the process ends of it.",
     )
+    metrics: bool = _setting(False, TRUTH, "Report counts, queues and durations through the OpenTelemetry metrics API.")
     sync_interval: float = _setting(
         _INTERVALS.sync, duration(above=True), "Longest time from a write to the fdatasync behind it."
     )

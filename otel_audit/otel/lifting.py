@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
-from opentelemetry.sdk._logs import ReadWriteLogRecord
+from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 
 from otel_audit.canonical import Alteration
 from otel_audit.door import Door
@@ -32,7 +32,7 @@ _LATEST: Final = 253_402_300_800_000_000_000
 """The year 10000 in ns: a timestamp has four digits for the year."""
 
 
-def lift(door: Door, record: ReadWriteLogRecord, attributes: dict[str, Any]) -> bytes:
+def lift(door: Door, record: ReadableLogRecord | ReadWriteLogRecord, attributes: dict[str, Any]) -> bytes:
     """Return the head of the audit record that this log record becomes. The record is not changed.
 
     Args:
@@ -163,7 +163,7 @@ def _trace(inner: Any) -> dict[str, Any] | None:
     }
 
 
-def _limits_reached(record: ReadWriteLogRecord, attributes: Mapping[str, Any]) -> list[Alteration]:
+def _limits_reached(record: ReadableLogRecord | ReadWriteLogRecord, attributes: Mapping[str, Any]) -> list[Alteration]:
     """Say what the SDK's attribute limits took before the processor saw the record: nobody can bring it back."""
     notes: list[Alteration] = []
     if dropped := record.dropped_attributes:

@@ -20,7 +20,7 @@ import otel_audit
 from otel_audit import config
 from otel_audit.config.published import _without_none
 from otel_audit.config.schemes import TYPES, SinkType
-from otel_audit.config.settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_VARIABLES
+from otel_audit.config.settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_VARIABLES, START_VARIABLES
 from otel_audit.config.sinks import SHIPPING
 from otel_audit.errors import ConfigurationError, DeliveryTimeout, RecordLost
 from otel_audit.integrity import keys
@@ -196,6 +196,13 @@ CASES: dict[str, Case] = {
         otherwise=False,
         base={"sinks": [DEAD]},
     ),
+    "metrics": Case(
+        "true",
+        lambda b: b.trail.companions[0].timed is not None,
+        expected=True,
+        otherwise=False,
+        base={"sinks": [DEAD]},
+    ),
     "sync_interval": Case("200ms", _durable_after, expected=True, otherwise=False),
     "heartbeat": Case(
         "20ms",
@@ -305,7 +312,7 @@ def test_every_variable_that_the_package_reads_is_known() -> None:
     package = Path(config.__file__).parents[1]
     named = {name for path in package.rglob("*.py") for name in re.findall(rf"{PREFIX}[A-Z0-9_]+\b", path.read_text())}
 
-    assert named <= {*(each.variable for each in SCHEMA.values()), CONFIG_VARIABLE, *SECRET_VARIABLES}
+    assert named <= {*(each.variable for each in SCHEMA.values()), CONFIG_VARIABLE, *SECRET_VARIABLES, *START_VARIABLES}
 
 
 SECRETS: dict[str, tuple[str, str | None]] = {

@@ -336,11 +336,13 @@ def test_with_on_error_raise_the_caller_gets_the_error_and_nobody_the_record(tra
     behind, wrapped = Collecting(), Collecting()
     with pytest.raises(RecordLost):
         emit(provider_of(AuditLogRecordProcessor(trail, on_error="raise"), behind), attributes=AUDIT)
-    with logged_through(
-        sdk_handler(provider_of(AuditLogRecordProcessor(trail, next=wrapped, on_error="raise")))
-    ) as logger:
-        with pytest.raises(RecordLost):
-            logger.info("x", extra=AUDIT)
+    with (
+        logged_through(
+            sdk_handler(provider_of(AuditLogRecordProcessor(trail, next=wrapped, on_error="raise")))
+        ) as logger,
+        pytest.raises(RecordLost),
+    ):
+        logger.info("x", extra=AUDIT)
     assert behind.seen == wrapped.seen == []
 
 
