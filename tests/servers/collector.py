@@ -74,15 +74,15 @@ class Collector:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._health = f"http://127.0.0.1:{(health := free_port())}/"
-        self._log = directory / f"{config}.log"
         path = CONFIGS / config
+        self._log = directory / f"{path.name}.log"
         self._command = [collector_binary(), *_gates(path), "--config", str(path)]
         self._environment = _environment(
             {
                 "AUDIT_LISTEN": self.address,
                 "AUDIT_HEALTH_PORT": str(health),
                 "AUDIT_METRICS_PORT": str(free_port()),
-                "AUDIT_STATE": str(directory / f"{config}.state"),
+                "AUDIT_STATE": str(directory / f"{path.name}.state"),
                 **environment,
             }
         )
