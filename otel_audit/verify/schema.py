@@ -32,7 +32,6 @@ _TIMESTAMP: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0
 _OTEL: Final = {
     "trace_id": HEX32,
     "span_id": re.compile(r"[0-9a-f]{16}"),
-    "trace_flags": re.compile(r"[0-9a-f]{2}"),
 }
 MAX_SEQ: Final = 2**53 - 1
 
@@ -122,6 +121,10 @@ def _inside_audit(audit: dict[str, Any]) -> str | None:
 def otel_fault(otel: dict[str, Any]) -> str | None:
     """Say what is wrong with the trace context, if anything is."""
     for name, value in otel.items():
+        if name == "trace_flags":
+            if type(value) is not int or not 0 <= value <= 255:
+                return "otel.trace_flags must be an integer from 0 to 255"
+            continue
         form = _OTEL.get(name)
         if form is None or not _matches(form, value):
             return f"otel.{name} is not a trace context in lower-case hex"
