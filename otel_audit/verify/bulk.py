@@ -205,15 +205,20 @@ _TOP_CHECKS: Final[dict[str, Callable[[Sequence[Any]], bool]]] = {
 
 def _columns(objects: Sequence[Head]) -> Iterator[tuple[frozenset[str], Iterable[tuple[str, Sequence[Any]]]]]:
     """Turn objects into columns: for each set of member names, each name with the values it has."""
-    if len(set(map(tuple, objects))) == 1:
-        shapes = {tuple(objects[0]): objects}
-    else:
-        grouped: defaultdict[tuple[str, ...], list[Head]] = defaultdict(list)
-        for each in objects:
-            grouped[tuple(each)].append(each)
-        shapes = dict(grouped)
-    for names, alike in shapes.items():
-        yield frozenset(names), zip(names, zip(*map(dict.values, alike), strict=True), strict=True)
+    names = tuple(objects[0])
+    if set(map(len, objects)) == {len(names)}:
+        try:
+            columns = [list(map(itemgetter(name), objects)) for name in names]
+        except KeyError:
+            pass  # as many names, but others
+        else:
+            yield frozenset(names), zip(names, columns, strict=True)
+            return
+    alike: defaultdict[tuple[str, ...], list[Head]] = defaultdict(list)
+    for each in objects:
+        alike[tuple(each)].append(each)
+    for names, some in alike.items():
+        yield frozenset(names), zip(names, zip(*map(dict.values, some), strict=True), strict=True)
 
 
 def _members(objects: Iterable[Head]) -> list[Any]:

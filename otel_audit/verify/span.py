@@ -16,6 +16,7 @@ from .bulk import Run
 from .content import Entry
 from .controls import Claim, Cut, Fork, read_control
 from .findings import Finding, Findings
+from .trace import Trace
 
 __all__ = ["CLOCK_TOLERANCE", "Rules", "Shared", "Span", "seconds_between"]
 
@@ -42,6 +43,10 @@ class Rules:
     """The order of lines means nothing, and identical copies are no fault."""
     max_silence: float | None = None
     """Seconds."""
+    signatures: bool = False
+    """Whether every stream is checked against signatures; else only one that names its keys."""
+    times: bool = False
+    """Whether that check needs every record's time."""
 
     def longest_silence(self, interval: float) -> float | None:
         """Return how many seconds may pass without a record, given the interval of heartbeats (0 if none)."""
@@ -99,6 +104,8 @@ class Span:
         """Damaged lines before the first good record."""
         self.damaged_tail = 0
         """Damaged lines behind the last good record."""
+        self.trace: Trace | None = None
+        """For the integrity checks; None if the stream names no keys and nobody asked."""
         self._rules = rules
         self._shared = shared
         self._strays_seen = 0
@@ -164,6 +171,8 @@ class Span:
                 self._check_time(time, run.seq + place, lines[place])
         self.latest = max(self.latest, times[-1])
         self.records += end - start
+        if self.trace is not None:
+            self.trace.extend(run.seq + start, run.hashes[start:end], times)
         self.seq, self.hash, self.also = run.seq + end - 1, run.hashes[end - 1], ""
         self.last_line, self.last_time = lines[end - 1], times[-1]
         self._settle()
@@ -195,6 +204,8 @@ class Span:
         self.first, self.first_line = entry, line
         self.damaged_head = self._unexplained()
         self.latest = entry.time
+        if self._rules.signatures or entry.seq > 1 or (entry.data is not None and "keys" in entry.data):
+            self.trace = Trace(entry.seq, times=self._rules.times)
 
     def _unexplained(self) -> int:
         return self._damaged + self._shared.strays - self._strays_seen
@@ -204,6 +215,8 @@ class Span:
 
     def _move_to(self, entry: Entry, line: int) -> None:
         self.records += 1
+        if self.trace is not None:
+            self.trace.add(entry)
         self.seq, self.hash, self.also = entry.seq, entry.hash, ""
         self.last_line, self.last_time = line, entry.time
         self._settle()
