@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, str]] = {
     "ship": "ship",
     "status": "status",
     "reconcile": "reconcile",
+    "doctor": "doctor",
     "config": "config",
 }
 """Subcommand -> module in this package, in the order in which `--help` lists them."""

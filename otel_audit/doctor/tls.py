@@ -1,0 +1,144 @@
+"""The far ends' certificates: whether they are trusted, for the right name, and for how long."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from typing import Any, Final, NamedTuple
+
+from otel_audit.config.sinks import SinkSettings
+from otel_audit.errors import ConfigurationError
+from otel_audit.sinks.hosts import Endpoint, HostPolicy, parse_endpoints, resolve
+from otel_audit.sinks.tls import TlsSettings
+from otel_audit.sinks.urls import SinkUrl
+
+from .check import Check
+
+__all__ = ["check_tls"]
+
+_SOON: Final = 30
+"""Days."""
+_FILES: Final = ("ca_file", "cert_file", "key_file", "key_password_file", "server_name")
+_PLAIN: Final = ("+tcp", "+http", "+grpc")
+_PORTS: Final = {"webhook": 443, "otlp": 443, "elasticsearch": 9200, "opensearch": 9200}
+_OTLP_ALLOWS: Final = ("loopback", "private")
+_TODO: Final = {
+    10: "renew the certificate there",  # X509_V_ERR_CERT_HAS_EXPIRED
+    9: "compare the clocks: it is not valid yet",  # X509_V_ERR_CERT_NOT_YET_VALID
+    62: "set server_name if the far end is the right one, else find out who answers",  # X509_V_ERR_HOSTNAME_MISMATCH
+    64: "set server_name if the far end is the right one, else find out who answers",  # X509_V_ERR_IP_ADDRESS_MISMATCH
+}
+_UNTRUSTED: Final = "set ca_file to the authority that signed it, if it is the right one"
+
+
+class _Target(NamedTuple):
+    endpoints: tuple[Endpoint, ...]
+    policy: HostPolicy
+    tls: TlsSettings
+
+
+def check_tls(sink: SinkSettings, name: str, *, timeout: float) -> Iterator[Check]:
+    """Shake hands with every host of a sink and look at what it shows."""
+    label = f"TLS of {name}"
+    parts = sink.parts
+    if sink.is_local:
+        return
+    try:
+        target = _find_target(parts)
+    except ConfigurationError as error:
+        yield Check(label, "fail", str(error), "correct the sink's URL")
+        return
+    if target is None:
+        yield Check(label, "warn", "records go out in plain text", "use TLS; plain text is for tests")
+        return
+    for endpoint in target.endpoints:
+        yield _check_endpoint(f"{label}, {endpoint}", endpoint, target, timeout)
+
+
+def _check_endpoint(label: str, endpoint: Endpoint, target: _Target, timeout: float) -> Check:
+    name = target.tls.server_name or endpoint.host.removesuffix(".")
+    try:
+        with (
+            _connect(endpoint, target, timeout) as plain,
+            target.tls.context().wrap_socket(plain, server_hostname=name) as connection,
+        ):
+            chain, version = _chain(connection), connection.version()
+    except ssl.SSLCertVerificationError as error:
+        todo = _TODO.get(error.verify_code, _UNTRUSTED)
+        return Check(label, "fail", f"certificate: {error.verify_message}", todo)
+    except ssl.SSLError as error:
+        return Check(
+            label,
+            "fail",
+            f"handshake: {error.reason or error}",
+            "is this port TLS, and is a client certificate asked for?",
+        )
+    except (OSError, ConfigurationError) as error:
+        return Check(label, "fail", f"no connection: {error}", "is it up, and open to this machine?")
+    return _judge(label, chain, name, version)
+
+
+def _judge(label: str, chain: list[bytes], name: str, version: str | None) -> Check:
+    from cryptography import x509
+
+    now = datetime.now(timezone.utc)
+    certificates = [x509.load_der_x509_certificate(each) for each in chain]
+    first = min(certificates, key=lambda each: each.not_valid_after_utc)
+    days = (first.not_valid_after_utc - now).days
+    said = f"{version}, for {name}, valid until {first.not_valid_after_utc:%Y-%m-%d}"
+    if days < _SOON:
+        whose = first.subject.rfc4514_string() or "the certificate"
+        return Check(label, "warn", f"{whose} expires in {days} days", "renew it before then")
+    return Check(label, "ok", said)
+
+
+def _connect(endpoint: Endpoint, target: _Target, timeout: float) -> socket.socket:
+    failure: OSError = OSError("no address")
+    for address in resolve(endpoint, target.policy, timeout):
+        connection = socket.socket(address.family, socket.SOCK_STREAM)
+        connection.settimeout(timeout)
+        try:
+            connection.connect(address.sockaddr)
+        except OSError as error:
+            connection.close()
+            failure = error
+        else:
+            return connection
+    raise failure
+
+
+def _chain(connection: ssl.SSLSocket) -> list[bytes]:
+    """Return the verified chain in DER; before Python 3.13 the server's own certificate alone."""
+    if hasattr(connection, "get_verified_chain"):
+        return list(connection.get_verified_chain())
+    return [connection.getpeercert(binary_form=True) or b""]
+
+
+def _find_target(parts: SinkUrl) -> _Target | None:
+    """Return where a sink connects to with TLS, and how; None if it does so without."""
+    base = parts.scheme.partition("+")[0]
+    authority, options = parts.authority, parts.options
+    secure = not parts.scheme.endswith(_PLAIN)
+    files: dict[str, Any] = {key: options.get(key) for key in _FILES}
+    if base == "otlp":
+        from otel_audit.sinks.otlp.settings import resolve as resolve_otlp
+
+        endpoint = f"{'https' if secure else 'http'}://{authority}" if authority else None
+        otlp = resolve_otlp(
+            endpoint=endpoint, protocol=None, timeout=None, compression=None,
+            ca_file=files["ca_file"], cert_file=files["cert_file"], key_file=files["key_file"],
+        )  # fmt: skip
+        secure, authority = otlp.secure, otlp.authority
+        files |= {"ca_file": otlp.ca_file, "cert_file": otlp.cert_file, "key_file": otlp.key_file}
+    if not secure:
+        return None
+    hosts = ",".join(_with_port(host, _PORTS.get(base)) for host in authority.split(","))
+    allow = options["allow"].split(",") if "allow" in options else _OTLP_ALLOWS if base == "otlp" else ()
+    return _Target(parse_endpoints(hosts), HostPolicy(tuple(allow)), TlsSettings(**files))
+
+
+def _with_port(host: str, port: int | None) -> str:
+    has_port = host.rpartition("]")[2].count(":") == 1
+    return host if has_port or port is None else f"{host}:{port}"
