@@ -1,7 +1,8 @@
 """Starting without a line of code: the environment says what the trail is and which loggers become audit.
 
 What a program does to its own logging later (`dictConfig`, `fileConfig`, `basicConfig(force=True)`) takes handlers off
-loggers: ours come back at once.
+loggers, and by default disables each logger that it does not name but finds, as it finds ours, which were made before
+it began: both are undone at once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import functools
 import logging
 import logging.config
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from .config import configure
@@ -41,8 +42,14 @@ def start(**given: Any) -> AuditTrail:
     trail = configure(**{**given, "loggers": loggers})
     if _listen is None:
         _follow_reconfiguration()
-    _listen = functools.partial(listen_to, loggers, settings.select)
+    _listen = functools.partial(_listen_again, loggers, settings.select)
     return trail
+
+
+def _listen_again(loggers: Sequence[str], select: Mapping[str, Any] | None) -> None:
+    listen_to(loggers, select)
+    for name in loggers:
+        logging.getLogger(name).disabled = False
 
 
 def _follow_reconfiguration() -> None:
