@@ -12,12 +12,21 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import calls, growth, importing, targets, verifying
+from benchmarks import calls, delivery, growth, importing, targets, verifying
 from benchmarks.harness import Harness, Sample
 from benchmarks.report import table
 
-_SECTIONS = ("calls", "append", "reopen", "verify", "import")
-_PACKAGES = ("otel-audit", "orjson", "python-json-logger", "structlog", "loguru", "auditchain")
+_SECTIONS = ("calls", "delivery", "append", "reopen", "verify", "import")
+_PACKAGES = (
+    "otel-audit",
+    "orjson",
+    "python-json-logger",
+    "structlog",
+    "loguru",
+    "auditchain",
+    "python-logstash-async",
+    "opentelemetry-sdk",
+)
 
 
 class Scale(NamedTuple):
@@ -48,7 +57,11 @@ def main() -> None:
             harness.say(section)
             match section:
                 case "calls":
-                    results[section], missing = calls.run(harness, scale.rounds, scale.effort)
+                    results[section], absent = calls.run(harness, scale.rounds, scale.effort)
+                    missing.update(absent)
+                case "delivery":
+                    results[section], absent = delivery.run(harness, scale.rounds, scale.effort)
+                    missing.update(absent)
                 case "append":
                     results[section] = growth.run_append(harness, 1, scale.lengths)
                 case "reopen":
@@ -99,6 +112,7 @@ def _tables(results: dict[str, list[Sample]]) -> list[tuple[str, str]]:
         if "calls" in results
     ]
     rest = {
+        "delivery": ("From the call to the far end", delivery.as_table),
         "append": ("A record as its stream grows", growth.append_table),
         "reopen": ("Opening a journal", growth.reopen_table),
         "verify": ("Verifying", verifying.as_table),

@@ -1,4 +1,4 @@
-"""What a case is, and which cases there are."""
+"""What a case is, and which cases there are: ways of logging into files, and ways to a far end."""
 
 from __future__ import annotations
 
@@ -8,8 +8,21 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.events import Event
+from tests.certificates import make_certificates
 
-__all__ = ["FAMILIES", "Case", "Log", "load_family"]
+__all__ = [
+    "DELIVERY_FAMILIES",
+    "FAMILIES",
+    "LOGSTASH",
+    "SDK",
+    "SOCKET",
+    "Case",
+    "Far",
+    "Log",
+    "Way",
+    "load_family",
+    "load_ways",
+]
 
 FAMILIES = (
     "benchmarks.peers.floor",
@@ -17,6 +30,18 @@ FAMILIES = (
     "benchmarks.peers.structlog_json",
     "benchmarks.peers.loguru_json",
     "benchmarks.peers.auditchain_handler",
+    "benchmarks.ours",
+)
+
+SOCKET = "SocketHandler, JSON lines in the clear"
+LOGSTASH = "python-logstash-async, TLS"
+SDK = "SDK handler, batch processor with room for all, OTLP/HTTP"
+"""Ways that ours are compared with, whether or not their packages are here."""
+
+DELIVERY_FAMILIES = (
+    "benchmarks.peers.standard",
+    "benchmarks.peers.logstash_async",
+    "benchmarks.peers.otel_sdk",
     "benchmarks.ours",
 )
 
@@ -43,6 +68,42 @@ class Case(NamedTuple):
     """Calls in one run: fewer for what is slow."""
     keeps: bool = True
     """Whether anything is written at all."""
+
+
+class Far(NamedTuple):
+    """Where the far end is, on the loopback interface, and the files for TLS with it."""
+
+    port: int
+    authority: Path
+    certificate: Path
+    key: Path
+
+    @classmethod
+    def make(cls, directory: Path) -> Far:
+        """Make the files; the port is not known yet."""
+        made = make_certificates(directory)
+        return cls(0, Path(made.ca), Path(made.server.cert), Path(made.server.key))
+
+
+class Way(NamedTuple):
+    """A way to log to a far end."""
+
+    name: str
+    receiver: str
+    """What it speaks to: `tcp`, `tls` or `http`."""
+    open: Callable[[Path, Far], Log]
+    """Set it up, with an empty directory of its own."""
+    events: int = 50_000
+    """Events in one run: fewer for what is slow."""
+
+
+def load_ways(module: str) -> dict[str, Way]:
+    """Return a family's ways to a far end by name.
+
+    Raises:
+        ImportError: a package that the family needs is not installed.
+    """
+    return {way.name: way for way in importlib.import_module(module).WAYS}
 
 
 def load_family(module: str) -> dict[str, Case]:

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import otel_audit
 import otel_audit.verify
-from benchmarks.cases import Case, Log
+from benchmarks.cases import Case, Far, Log, Way
 from benchmarks.events import Event
 from benchmarks.peers.standard import attach, open_file
 from otel_audit.stream import Durability
 
-__all__ = ["CASES", "FORMATTER", "HANDLER", "RECORD", "SHORT_LINE", "open_short", "verify"]
+__all__ = ["CASES", "FORMATTER", "HANDLER", "OTLP", "RECORD", "SHORT_LINE", "TLS", "WAYS", "open_short", "verify"]
 
 HANDLER = "**AuditHandler, {}**"
 RECORD = "**otel_audit.record, process**"
+TLS = "**AuditHandler, JSON lines over TLS**"
+OTLP = "**AuditHandler, OTLP/HTTP**"
 FORMATTER = "**FileHandler + AuditFormatter**"
 
 SHORT_LINE = 437
@@ -63,6 +65,17 @@ def verify(journal: Path, jobs: int) -> int:
         raise RuntimeError(f"{journal}: {report.sentence}")
     return report.records
 
+
+def _open_way(url: str, directory: Path, far: Far) -> Log:
+    sink = url.format(port=far.port, authority=far.authority)
+    trail = otel_audit.configure(journal=directory / "journal", sinks=[sink])
+    return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+
+
+WAYS = (
+    Way(TLS, "tls", partial(_open_way, "logstash+tls://localhost:{port}?allow=loopback&ca_file={authority}")),
+    Way(OTLP, "http", partial(_open_way, "otlp+http://127.0.0.1:{port}")),
+)
 
 CASES = (
     Case(HANDLER.format("relaxed"), partial(_open_handler, "relaxed")),

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from benchmarks import ours
 from benchmarks.calls import task_name
+from benchmarks.cases import LOGSTASH, SDK, SOCKET
 from benchmarks.growth import tasks_by_length
 from benchmarks.harness import Sample, median, ratio
 from benchmarks.importing import MODULES
@@ -46,6 +47,7 @@ def compare(results: Mapping[str, list[Sample]]) -> list[Target]:
     """Read every target's figure from the samples of a run."""
     return [
         *_calls(results.get("calls", [])),
+        *_delivery(results.get("delivery", [])),
         _longest("record at the longest log / at the shortest", results.get("append", []), "x_floor"),
         _longest("opening the longest journal / the shortest", results.get("reopen", []), "open_ms"),
         *_verifying(results.get("verify", [])),
@@ -69,6 +71,17 @@ def _calls(samples: list[Sample]) -> list[Target]:
     return [
         Target(what, at_most, bound, ratio(samples, task, other, key))
         for what, at_most, bound, task, other, key in pairs
+    ]
+
+
+def _delivery(samples: list[Sample]) -> list[Target]:
+    pairs = (
+        ("events that arrive over TLS / SocketHandler in the clear", 1, ours.TLS, SOCKET),
+        ("the same / python-logstash-async", 20, ours.TLS, LOGSTASH),
+        ("events that arrive over OTLP/HTTP / SDK", 2, ours.OTLP, SDK),
+    )
+    return [
+        Target(what, False, bound, ratio(samples, task, other, "delivered_s")) for what, bound, task, other in pairs
     ]
 
 

@@ -1,8 +1,9 @@
-"""The standard library's FileHandler with python-json-logger's formatters."""
+"""The standard library's handlers: FileHandler with python-json-logger's formatters, SocketHandler with JSON lines."""
 
 from __future__ import annotations
 
 import logging
+import logging.handlers
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from pythonjsonlogger.json import JsonFormatter
 from pythonjsonlogger.orjson import OrjsonFormatter
 
-from benchmarks.cases import Case, Log
+from benchmarks.cases import SOCKET, Case, Far, Log, Way
 
 JSON_FORMATTER = "FileHandler + python-json-logger JsonFormatter"
 
@@ -30,6 +31,19 @@ def attach(handler: logging.Handler) -> Log:
     logger.addHandler(handler)
     return Log(lambda event: logger.info("document read", extra=event), handler.flush, handler.close)
 
+
+class _JsonLines(logging.handlers.SocketHandler):
+    def makePickle(self, record: logging.LogRecord) -> bytes:  # noqa: N802 - the name is the standard library's
+        return self.format(record).encode() + b"\n"
+
+
+def _open_socket(_: Path, far: Far) -> Log:
+    handler = _JsonLines("127.0.0.1", far.port)
+    handler.setFormatter(OrjsonFormatter())
+    return attach(handler)
+
+
+WAYS = (Way(SOCKET, "tcp", _open_socket),)
 
 CASES = (
     Case(JSON_FORMATTER, partial(open_file, JsonFormatter)),
