@@ -23,6 +23,7 @@ from .urls import read_options, split_url
 __all__ = ["FileTarget", "LocalSink", "LocalStore", "StandardTarget"]
 
 _WRITE_DEADLINE: Final = 10.0
+_MOST_OWED: Final = 1 << 20
 
 
 class StandardTarget:
@@ -83,23 +84,52 @@ class FileTarget:
 
 
 class _Line:
-    """Writes whole lines to one target, and parts a line that was broken off from the next one."""
+    """Writes whole lines to one target. A line of which a part was taken is finished before anything else."""
 
     def __init__(self, target: StandardTarget | FileTarget) -> None:
         self.target = target
-        self._broken = False
+        self.owed = b""
 
-    def write(self, line: bytes) -> None:
+    def write(self, lines: bytes) -> None:
+        """Write lines, each in one write(2).
+
+        Raises:
+            OSError: not a byte of them was taken. Once one was, what is missing is owed.
+        """
+        self.settle()
         descriptor = self.target.open()
-        rest = b"\n" + line if self._broken else line
+        rest = lines
         try:
-            while rest:
-                self._broken = True
-                rest = rest[_write_some(descriptor, rest) :]
+            for line in _split(lines):
+                left = line
+                while left:
+                    taken = _write_some(descriptor, left)
+                    left, rest = left[taken:], rest[taken:]
         except OSError:
-            self._broken = self._broken and len(rest) != len(line)
-            raise
-        self._broken = False
+            if len(rest) == len(lines):
+                raise
+            self.owed = rest
+
+    def offer(self, lines: bytes) -> OSError | None:
+        """Write lines; return what went wrong if not a byte of them was taken."""
+        try:
+            self.write(lines)
+        except OSError as error:
+            return error
+        return None
+
+    def settle(self) -> None:
+        """Write what is owed.
+
+        Raises:
+            OSError: some of it still is.
+        """
+        while self.owed:
+            self.owed = self.owed[_write_some(self.target.open(), self.owed) :]
+
+
+def _split(lines: bytes) -> Sequence[bytes]:
+    return lines.splitlines(keepends=True) if lines.count(b"\n") > 1 else (lines,)
 
 
 def _write_some(descriptor: int, data: bytes) -> int:
@@ -130,35 +160,56 @@ class LocalStore:
         """Nothing to note."""
 
     def append(self, lines: bytes) -> None:
-        """Write each line to each target.
+        """Write lines to each target. A target that does not take them is owed them, if another one has them.
 
         Raises:
-            OSError: a target did not take a line.
+            OSError: no target took a byte, or one of them has been owed a lot for so long that its copy would
+                otherwise get a hole which no record declares.
         """
-        for line in lines.splitlines(keepends=True) if lines.count(b"\n") > 1 else (lines,):
-            for target in self._lines:
-                target.write(line)
+        for line in self._lines:
+            if len(line.owed) > _MOST_OWED:
+                line.settle()
+        failures = {line: failure for line in self._lines if (failure := line.offer(lines)) is not None}
+        if failures and len(failures) == len(self._lines):
+            raise next(iter(failures.values()))
+        for line in failures:
+            line.owed += lines
         self.written += len(lines)
 
     def sync(self, upto: int | None = None) -> None:
-        """Make files durable."""
-        written = self.written
+        """Make files durable.
+
+        Raises:
+            OSError: one of them cannot be. That is said once: what a file lost is not kept here to be written again.
+        """
+        if self.durable >= (written := self.written):
+            return
+        self.durable = written
         for line in self._lines:
             line.target.sync()
-        self.durable = written
 
     def repair(self) -> None:
-        """Nothing to write again: what a file lost is not kept here."""
+        """Nothing to write again."""
 
     def end(self) -> None:
-        """Let files go."""
-        self.sync()
-        self._close()
+        """Finish what is owed, make files durable, let them go.
+
+        Raises:
+            OSError: some of it is still owed, or not durable.
+        """
+        try:
+            for line in self._lines:
+                line.settle()
+            self.sync()
+        finally:
+            self._close()
 
     def forget(self) -> None:
         """Let files go, in a forked child."""
         self.lock = threading.Lock()
         self.written = self.durable = 0
+        for line in self._lines:
+            line.owed = b""
         self._close()
 
     def _close(self) -> None:
@@ -204,6 +255,7 @@ class LocalSink:
         try:
             for one in batch:
                 self._line.write(one.line)
+            self._line.settle()
         except OSError as error:
             raise SinkUnavailable(f"{self._line.target.name}: {error.strerror or error}") from error
 
