@@ -28,9 +28,7 @@ def odd_content(directory: Path) -> None:
     numbers = [0.000001, 1e-7, 1.5e-9, 123456789012345680000.0, 1e21, -1.25e30, 5e-324, 0.1, -0.5, 2**53 - 1]
     writer.event(data={"numbers": numbers, "€": "\u2028\u0085\x0b\x1b[2K\u202e", "\ud7ff": 1, "\ue000": 2, "😀": 3})
     writer.event(data={"": {"a": [[], {}, None, True, {"b": ["\\", '"', "/", "\x7f"]}]}}, message='{"seq":9}\n')
-    writer.event(
-        otel={"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331", "trace_flags": "01"}
-    )
+    writer.event(otel={"trace_id": "0af7651916cd43dd8448eb211c80319c", "span_id": "b7ad6b7169203331", "trace_flags": 1})
     put(directory, writer.close())
 
 

@@ -13,6 +13,7 @@ import pytest
 from otel_audit.canonical import canonicalize, parse
 from otel_audit.record import MAX_LINE
 from otel_audit.verify import CODES, Report, Severity, verify
+from otel_audit.verify.findings import CHAIN_CODES
 from otel_audit.verify import reading as reading_module
 from tests.verify.histories import Writer, put, reseal, rewrite, stream_id, torn, whole
 
@@ -242,6 +243,9 @@ def _with(change: dict[str, object]) -> bytes:
         {"audit": {"action": "A", "actor": {"id": "a", "type": "user"}, "outcome": "success", "targets": {}}},
         {"otel": {"trace_id": "A" * 32}},
         {"otel": {"span_id": "a" * 15}},
+        {"otel": {"trace_flags": "01"}},
+        {"otel": {"trace_flags": True}},
+        {"otel": {"trace_flags": 256}},
         {"otel": {"colour": "red"}},
     ],
     ids=str,
@@ -728,7 +732,7 @@ def test_strict_makes_everything_that_is_not_a_pass_a_failure(tmp_path: Path) ->
 
 def test_every_code_is_made_by_a_test_in_this_file() -> None:
     text = Path(__file__).read_text()
-    assert [code for code in CODES if f'"{code}"' not in text] == []
+    assert [code for code in CHAIN_CODES if f'"{code}"' not in text] == []
 
 
 def test_findings_beyond_the_first_thousand_are_counted(tmp_path: Path) -> None:
