@@ -21,6 +21,7 @@ __all__ = ["HELP", "add_arguments", "run"]
 HELP = "Bring a journal to its sinks: as a sidecar or daemon, or once."
 
 _INCOMPLETE = 3
+_LOOK_AGAIN = 0.5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", metavar="FILE", help="YAML configuration")
     parser.add_argument("--once", action="store_true", help="ship what is there, and leave; exit 3 if not all arrived")
     parser.add_argument("--timeout", type=float, default=60.0, metavar="S", help="with --once: give up after S seconds")
+    parser.add_argument(
+        "--drain", type=float, default=10.0, metavar="S", help="on SIGTERM, ship what is there for at most S seconds"
+    )
+    parser.epilog = "exit codes: 0 stopped, or with --once all arrived; 2 usage; 3 with --once, not all arrived"
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
             "ship needs a journal directory: give it as an argument, or set OTEL_PYTHON_AUDIT_JOURNAL"
         )
     directory = Path(str(effective.settings.journal))
-    if not directory.is_dir():
+    if args.once and not directory.is_dir():
         raise ConfigurationError(f"{directory} is not a directory; is the journal mounted here?")
     shippers = _make_shippers(directory, configure_sinks(effective))
     if not shippers:
@@ -54,6 +59,10 @@ def run(args: argparse.Namespace) -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    if not directory.is_dir():
+        say(f"waiting for {escape(str(directory))}: the first record makes it")
+        while not (directory.is_dir() or stop.wait(_LOOK_AGAIN)):
+            pass
     for shipper in shippers:
         shipper.start()
     try:
@@ -61,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
             return _ship_all(shippers, directory, args.timeout, stop)
         say(f"shipping {escape(str(directory))} to {', '.join(escape(shipper.name) for shipper in shippers)}")
         stop.wait()
+        _ship_all(shippers, directory, args.drain, threading.Event())
         return 0
     finally:
         for shipper in shippers:
