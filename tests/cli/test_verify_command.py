@@ -50,20 +50,10 @@ def test_a_finding_says_what_where_and_what_next(tampered: Path, capsys: pytest.
 def test_the_json_report_has_a_schema(tampered: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["verify", "--json", str(tampered)]) == 1
     report = json.loads(capsys.readouterr().out)
-    assert list(report) == [
-        "schema",
-        "verdict",
-        "exit_code",
-        "sentence",
-        "sources",
-        "bytes",
-        "lines",
-        "records",
-        "stream_count",
-        "streams",
-        "finding_counts",
-        "findings",
-    ]
+    members = (
+        "schema verdict exit_code sentence sources bytes lines records stream_count streams finding_counts findings"
+    )
+    assert [name for name in report if name in members.split()] == members.split()
     assert (report["schema"], report["verdict"], report["exit_code"]) == ("otel-audit.verify/1", "tampered", 1)
     assert report["finding_counts"] == {"HASH_MISMATCH": 1}
     assert {"code", "severity", "file", "line", "offset", "stream", "seq", "expected", "actual"} <= set(

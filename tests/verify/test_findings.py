@@ -13,8 +13,8 @@ import pytest
 from otel_audit.canonical import canonicalize, parse
 from otel_audit.record import MAX_LINE
 from otel_audit.verify import CODES, Report, Severity, verify
-from otel_audit.verify.findings import CHAIN_CODES
 from otel_audit.verify import reading as reading_module
+from otel_audit.verify.findings import CHAIN_CODES
 from tests.verify.histories import Writer, put, reseal, rewrite, stream_id, torn, whole
 
 

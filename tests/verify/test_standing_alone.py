@@ -30,5 +30,11 @@ def test_without_any_library_the_verdicts_are_the_same() -> None:
     journals = [str(path) for path in sorted(HERE.iterdir()) if path.is_dir() and path.name != "__pycache__"]
     command = [sys.executable, "-c", SCRIPT, str(PACKAGE), *journals]
     said = json.loads(subprocess.run(command, capture_output=True, check=True, text=True).stdout)
-    assert said["loaded"] == ["otel_audit.canonical", "otel_audit.chain", "otel_audit.record"]
+    assert said["loaded"] == [
+        "otel_audit.canonical",
+        "otel_audit.chain",
+        "otel_audit.integrity",
+        "otel_audit.integrity.findings",
+        "otel_audit.record",
+    ]
     assert said["reports"] == {path: verify([path]).as_json() for path in journals}
