@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Final
 from otel_audit.cli.output import Style, escape, is_terminal, paint, say
 
 if TYPE_CHECKING:
+    from otel_audit.integrity.pins import Pins
+    from otel_audit.integrity.policy import Policy
     from otel_audit.verify import Finding, Report
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -45,13 +47,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="longest time without a record: 90, 90s, 10m, 2h, 1d",
     )
+    proof = parser.add_argument_group("beyond the chain", "What these name must come from elsewhere than the log.")
+    proof.add_argument("--policy", metavar="FILE", help="who is trusted, and what must be there (C2SP tlog-policy)")
+    proof.add_argument("--pin", metavar="FILE", help="what was seen before; kept up to date when nothing contradicts")
+    proof.add_argument("--trust-first-use", action="store_true", help="pin logs that were never seen before")
+    proof.add_argument(
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="file or directory of signed checkpoints; may be repeated",
+    )
+    proof.add_argument(
+        "--anchor",
+        action="append",
+        default=[],
+        metavar="PATH",
+        help="the same, from outside the log's reach; may be repeated",
+    )
+    proof.add_argument(
+        "--revocation", action="append", default=[], metavar="FILE", help="a key revocation; may be repeated"
+    )
+    proof.add_argument(
+        "--max-age",
+        type=_duration,
+        metavar="TIME",
+        help="how old the newest trusted checkpoint of an open stream may be; counts before the policy's",
+    )
     parser.add_argument("--jobs", "-j", type=_jobs, default=os.cpu_count() or 1, help="processes (default: one a core)")
 
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, and return the verdict's exit code."""
-    from otel_audit.verify import verify
+    from otel_audit.verify import Severity, verify
 
+    policy, pins = _read_policy(args), _read_pins(args)
     gc.disable()  # nothing here makes cycles; looking for them would take a fifth of the time
     progress = _ProgressLine(shown=is_terminal(sys.stderr) and not args.quiet)
     began = time.monotonic()
@@ -62,15 +92,49 @@ def run(args: argparse.Namespace) -> int:
         parsed_copy=args.from_parsed,
         mixed=args.mixed,
         max_silence=args.max_silence,
+        policy=policy,
+        pins=pins,
+        checkpoints=args.checkpoint,
+        anchors=args.anchor,
+        revocations=args.revocation,
         jobs=args.jobs,
         progress=progress.advance,
     )
     progress.end()
+    if pins is not None and report.findings.verdict() not in {Severity.TAMPERED, Severity.UNREADABLE}:
+        pins.save()
     if args.json:
         say(json.dumps(report.as_json(), indent=2))
     elif not args.quiet:
         _print(report, time.monotonic() - began)
     return report.exit_code
+
+
+def _read_policy(args: argparse.Namespace) -> Policy | None:
+    from otel_audit.errors import ConfigurationError
+
+    if args.policy is None:
+        if args.max_age is not None:
+            raise ConfigurationError("--max-age is about trusted checkpoints: give a --policy that says whose they are")
+        return None
+    from otel_audit.integrity.policy import Policy
+
+    policy = Policy.load(args.policy)
+    if args.max_age is not None:
+        policy.max_age = args.max_age
+    return policy
+
+
+def _read_pins(args: argparse.Namespace) -> Pins | None:
+    from otel_audit.errors import ConfigurationError
+
+    if args.pin is None:
+        if args.trust_first_use:
+            raise ConfigurationError("--trust-first-use is about pins: say with --pin where they are kept")
+        return None
+    from otel_audit.integrity.pins import Pins
+
+    return Pins(args.pin, trust_first_use=args.trust_first_use)
 
 
 def _print(report: Report, seconds: float) -> None:
@@ -86,8 +150,10 @@ def _print(report: Report, seconds: float) -> None:
             end = "closed" if stream.closed else "open"
             say(
                 f"stream {stream.stream}: records {stream.first_seq} to {stream.last_seq}, "
-                f"{stream.first_time[:19]}Z to {stream.last_time[:19]}Z, {end}"
+                f"{stream.first_time[:19]}Z to {stream.last_time[:19]}Z, {end}, {stream.tier}"
             )
+            if stream.signed or stream.anchored:
+                say(f"    {stream.proved}")
     rate = report.records / seconds if seconds else 0.0
     say(
         f"checked: {report.records} records, {len(report.streams)} streams, {report.sources} sources, "

@@ -75,6 +75,16 @@ CODES: Final[dict[str, Code]] = {
         "A checkpoint lies too many records behind its place for this verifier to look back.",
         "Give the checkpoint in a file of its own (`--checkpoint`).",
     ),
+    "TOO_MANY_CHECKPOINTS": Code(
+        _U,
+        "One file holds more checkpoints than this verifier keeps in memory; the rest of them was not checked.",
+        "Split the file, and check the parts together.",
+    ),
+    "PRUNED_BEYOND": Code(
+        _I,
+        "What was seen before lies in the part that retention removed: the two cannot be compared.",
+        "Compare with a copy that still has that part; then pin the stream anew.",
+    ),
     "TIME_IN_FUTURE": Code(_T, "A signature states a time that has not come yet.", "Check this machine's clock first."),
     # What the policy demands.
     "NO_POLICY": Code(

@@ -16,9 +16,10 @@ class GrowingTree:
     further could not go back.
     """
 
-    def __init__(self) -> None:
-        self.size = 0
-        self._frontier = Frontier()
+    def __init__(self, start: Frontier | None = None) -> None:
+        """`start` is the tree over records that are not here any more."""
+        self._frontier = Frontier() if start is None else start.copy()
+        self.size = self._frontier.size
         self._hashes = bytearray()
         self._times: list[str] = []
         self._span: tuple[str, str] | None = None

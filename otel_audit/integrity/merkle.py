@@ -53,6 +53,24 @@ class Frontier:
         self.size = 0
         self._subtrees: list[bytes] = []  # largest first, one for each bit that is set in `size`
 
+    @classmethod
+    def of(cls, size: int, subtrees: Sequence[bytes]) -> Frontier:
+        """Return the frontier of a tree of `size` leaves from its complete subtrees' roots, largest first.
+
+        Raises:
+            ValueError: such a tree has other subtrees.
+        """
+        if not 0 <= size < 2**63 or len(subtrees) != size.bit_count() or any(len(one) != HASH_SIZE for one in subtrees):
+            raise ValueError(f"{len(subtrees)} hashes are not the complete subtrees of {size} leaves")
+        frontier = cls()
+        frontier.size, frontier._subtrees = size, list(subtrees)
+        return frontier
+
+    @property
+    def subtrees(self) -> list[bytes]:
+        """The complete subtrees' roots, largest first."""
+        return self._subtrees.copy()
+
     def copy(self) -> Frontier:
         """Return a frontier that stands where this one stands and goes its own way."""
         twin = Frontier()

@@ -26,7 +26,7 @@ from otel_audit.integrity.epochs import EpochKey
 from otel_audit.integrity.findings import Finding, Severity, Tier
 from otel_audit.integrity.growing import GrowingTree
 from otel_audit.integrity.heads import TrustedHead, trust
-from otel_audit.integrity.merkle import HASH_SIZE
+from otel_audit.integrity.merkle import HASH_SIZE, Frontier
 from otel_audit.integrity.note import NoteError, parse_note
 from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import Policy
@@ -75,10 +75,12 @@ class StreamIntegrity:
         anchors: Iterable[str | bytes] = (),
         revocations: Sequence[Revocation] = (),
         now: float | None = None,
+        pruned: Frontier | None = None,
     ) -> None:
         """`checkpoints` are signed notes kept beside the log, `anchors` such notes from outside the log's
         reach; notes of other streams among them are passed over. `now` is the verifier's time in POSIX
-        seconds.
+        seconds. `pruned` is the tree over records that retention removed; it need not be trusted, because only the
+        right one leads to the roots that were signed behind it.
         """
         self.stream = stream
         self._policy = policy
@@ -87,7 +89,8 @@ class StreamIntegrity:
         self._now = time.time() if now is None else now
         self._origin = stream
         self._findings: list[Finding] = []
-        self._tree = GrowingTree()
+        self._tree = GrowingTree(pruned)
+        self._start = self._tree.size
         self._until: float | None = None
         self._closed: int | None = None
         self._last_inband = 0
@@ -271,6 +274,11 @@ class StreamIntegrity:
 
     def _check(self, stop: _Stop) -> None:
         known = stop.size, stop.checkpoint.root
+        if stop.size < self._start:
+            if stop.source in {"pin", "anchor"}:
+                detail = f"{stop.size} records were known ({stop.source}), the first {self._start} were removed"
+                self._find("PRUNED_BEYOND", detail, self._start + 1)
+            return
         if stop.size < self._tree.folded and known not in self._matched:
             detail = f"covers {stop.size} records, {self._tree.size} were read before it"
             self._find("CHECKPOINT_LATE", detail, stop.seq)

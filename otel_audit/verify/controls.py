@@ -17,6 +17,7 @@ __all__ = ["Claim", "Cut", "Fork", "read_control"]
 
 _ALGORITHMS: Final = {"canonical": "rfc8785", "hash": "sha256"}
 _MOST_LINKS: Final = 4096
+_DEEPEST_TREE: Final = 63
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -41,6 +42,8 @@ class Cut:
     stream: str
     last_seq: int
     last_hash: str
+    tree: tuple[str, ...] = ()
+    """The Merkle tree's complete subtrees over these records, largest first, where they were signed."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -117,7 +120,8 @@ def _fork(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
 
 
 def _prune(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
-    span.cuts.append(Cut(_hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64)))
+    tree = tuple(_hex(each, 64) for each in _typed(data.get("tree", []), list)[:_DEEPEST_TREE])
+    span.cuts.append(Cut(_hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64), tree))
     del span.cuts[:-_MOST_LINKS]  # a later cut of a stream stands for those before it
 
 

@@ -12,7 +12,9 @@ from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Any, Final, NamedTuple
 
-__all__ = ["CODES", "PRECEDENCE", "Code", "Finding", "Findings", "Severity", "gravest"]
+from otel_audit.integrity import findings as integrity
+
+__all__ = ["CHAIN_CODES", "CODES", "PRECEDENCE", "Code", "Finding", "Findings", "Severity", "gravest"]
 
 
 class Severity(IntEnum):
@@ -50,7 +52,7 @@ _KEEP = "Keep this file as it is, and find out who could write to it. " + _COMPA
 
 _T, _U, _I = Severity.TAMPERED, Severity.UNREADABLE, Severity.INCOMPLETE
 
-CODES: Final[dict[str, Code]] = {
+CHAIN_CODES: Final[dict[str, Code]] = {
     # One line, by itself.
     "NOT_A_RECORD": Code(_T, "Bytes that are no record stand among records: inserted, or a record destroyed.", _KEEP),
     "OVERLONG_LINE": Code(_T, "A line is longer than the format allows; no writer makes such a line.", _KEEP),
@@ -197,7 +199,14 @@ CODES: Final[dict[str, Code]] = {
         "Nothing.",
     ),
 }
-"""Every code. docs/format.md lists them; a test keeps the two the same."""
+"""What lines, streams and what they say of each other lead to. docs/format.md lists them; a test keeps the two the
+same."""
+
+CODES: Final[dict[str, Code]] = {
+    **CHAIN_CODES,
+    **{name: Code(Severity(code.severity), code.meaning, code.next_step) for name, code in integrity.CODES.items()},
+}
+"""Every code: those of the chain, and those of signatures, anchors and pins (docs/integrity.md)."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -25,7 +25,7 @@ class Links:
     def __init__(
         self, streams: Mapping[str, Stream], readings: Sequence[Reading], findings: Findings, lookup: Lookup
     ) -> None:
-        self._streams = streams
+        self.streams = streams
         self._readings = readings
         self._by_path = {reading.source.path: reading for reading in readings}
         self._findings = findings
@@ -45,6 +45,10 @@ class Links:
                 for cut in span.cuts if stream.id not in tampered else ():  # only an intact stream can vouch for a cut
                     self._cuts[cut.stream].append(cut)
 
+    def cuts_of(self, stream: str) -> list[Cut]:
+        """Return what intact streams say that retention removed of this one."""
+        return self._cuts.get(stream, [])
+
     def check(self) -> None:
         """Report everything that does not fit, or that is not there."""
         for claims in self._claims.values():
@@ -52,7 +56,7 @@ class Links:
                 self._check_claim(claim)
         for reading in self._readings:
             self._check_tail(reading)
-        for stream in self._streams.values():
+        for stream in self.streams.values():
             self._check_beginning(stream)
             self._check_end(stream)
             self._check_children(stream)
@@ -84,14 +88,14 @@ class Links:
     def _check_children(self, stream: Stream) -> None:
         for span in stream.spans:
             for fork in span.forks:
-                if fork.child not in self._streams and fork.child not in self._cuts:
+                if fork.child not in self.streams and fork.child not in self._cuts:
                     found = self._add("CHILD_NOT_FOUND", span.file, fork.line, stream.id, fork.seq)
                     found.detail = f"child {fork.child}"
 
     def _check_claim(self, claim: Claim) -> None:
         if claim.torn is not None:
             self._check_torn_claim(claim, str(claim.torn["segment"]))
-        stream = self._streams.get(claim.stream)
+        stream = self.streams.get(claim.stream)
         if stream is None:
             self._check_absence(claim)
             return
@@ -164,7 +168,7 @@ class Links:
             return
         code = "TORN_TAIL"
         if source.stream is not None:
-            stream = self._streams.get(source.stream)
+            stream = self.streams.get(source.stream)
             last = max(self._segments[source.stream], key=lambda each: each.source.number or 0)
             if stream is not None and stream.closed_at is not None and reading is last:
                 code = "AFTER_CLOSE"

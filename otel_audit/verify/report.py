@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any, Final
 
+from otel_audit.integrity.findings import Tier
+
 from .findings import Findings, Severity
 
 __all__ = ["SCHEMA", "Report", "StreamSummary"]
@@ -27,6 +29,16 @@ class StreamSummary:
     last_time: str
     closed: bool
     last_hash: str
+    tier: str
+    """How far the proof reaches: plain, chained, keyed, signed, anchored or witnessed."""
+    proved: str
+    """What that means, in one sentence."""
+    signed: int
+    """Records, from the first on, that a trusted signature covers."""
+    anchored: int
+    """Records that an anchor or a pin covers."""
+    witnessed: int
+    """Records that a checkpoint with the witnesses' quorum covers."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -53,11 +65,19 @@ class Report:
         return int(self.verdict)
 
     @property
+    def tier(self) -> Tier:
+        """The tier that every stream reaches."""
+        return min((Tier[stream.tier.upper()] for stream in self.streams), default=Tier.PLAIN)
+
+    @property
     def sentence(self) -> str:
         """Say in one sentence what has been proved and what has not."""
         found = self.findings.verdict()
-        said = _SENTENCES[found].format(
-            records=_count(self.records, "record"), streams=_count(len(self.streams), "stream")
+        sentences = _SENTENCES if self.tier < Tier.SIGNED else _SENTENCES | _SIGNED_SENTENCES
+        said = sentences[found].format(
+            records=_count(self.records, "record"),
+            streams=_count(len(self.streams), "stream"),
+            beyond=self.tier.sentence,
         )
         return said if found is self.verdict else f"{said} With --strict this is a failure."
 
@@ -68,6 +88,7 @@ class Report:
             "verdict": self.verdict.name.lower() if self.verdict else "intact",
             "exit_code": self.exit_code,
             "sentence": self.sentence,
+            "tier": self.tier.name.lower(),
             "sources": self.sources,
             "bytes": self.bytes,
             "lines": self.lines,
@@ -102,3 +123,12 @@ _SENTENCES: Final = {
     ),
     Severity.EMPTY: "Proved: nothing; there is nothing here to check where something should be.",
 }
+
+_SIGNED_SENTENCES: Final = {
+    Severity.NOTE: "Proved: {records} in {streams} are unchanged, in order and complete. {beyond}",
+    Severity.INCOMPLETE: (
+        "Proved: nothing contradicts; {records} in {streams} are unchanged and in order. "
+        "Not proved: that they are all there were (see the findings). {beyond}"
+    ),
+}
+"""What is said instead where every stream is signed."""

@@ -7,8 +7,9 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import repeat
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from .evidence import Asked, Evidence, Proved
 from .findings import Finding, Findings
 from .joining import Stream, join
 from .links import Links
@@ -18,6 +19,10 @@ from .report import Report, StreamSummary
 from .sources import STDIN, Missing, Source, find_sources
 from .span import Rules
 from .unordered import Index
+
+if TYPE_CHECKING:
+    from otel_audit.integrity.pins import Pins
+    from otel_audit.integrity.policy import Policy
 
 __all__ = ["Progress", "verify"]
 
@@ -35,6 +40,11 @@ def verify(
     parsed_copy: bool = False,
     mixed: bool = False,
     max_silence: float | None = None,
+    policy: Policy | None = None,
+    pins: Pins | None = None,
+    checkpoints: Sequence[str | os.PathLike[str]] = (),
+    anchors: Sequence[str | os.PathLike[str]] = (),
+    revocations: Sequence[str | os.PathLike[str]] = (),
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Report:
@@ -48,12 +58,24 @@ def verify(
         parsed_copy: lines may have been parsed and written again; canonical bytes are derived anew.
         mixed: other lines may stand between records, as in an application's standard output.
         max_silence: seconds that may pass between two records of a stream.
+        policy: who is trusted, and what must be there (`otel_audit.integrity.policy`); it must come from elsewhere than
+            the log. Without one, checkpoints are held to the keys that the log itself names, and no stream counts as
+            signed.
+        pins: what was seen before (`otel_audit.integrity.pins`). They are moved; keeping them (`save`) is the caller's.
+        checkpoints: files with signed checkpoints, or directories of `<stream>.checkpoint` files. Those in a journal's
+            own directory `checkpoints` are found without being named.
+        anchors: the same, from outside the log's reach.
+        revocations: files with key revocations, which count by the policy's `revoker` lines.
         jobs: processes to read sources with.
         progress: told how many bytes were read.
 
     Nothing that a source holds makes this raise: it becomes a finding.
+
+    Raises:
+        ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by.
     """
-    rules = Rules(parsed_copy=parsed_copy, mixed=mixed, unordered=unordered, max_silence=max_silence)
+    asked = Asked(policy, pins, checkpoints, anchors, revocations)
+    rules = Rules(parsed_copy, mixed, unordered, max_silence, asked.anything, asked.wants_times)
     findings = Findings()
     found: list[Source] = []
     for source in find_sources(sources):
@@ -61,19 +83,25 @@ def verify(
             findings.add(Finding("MISSING_PATH", source.path, detail=_what_is_missing(source.path)))
         else:
             found.append(source)
+    journals = {os.path.dirname(source.path) for source in found if source.stream is not None}
+    evidence = Evidence(asked, journals, [os.fspath(path) for path in sources if os.path.isdir(path)], findings)
+    readings: list[Reading] = []
     with closing(Index()) as index:
-        readings = list(_read_all(found, rules, jobs, progress, index))
-        for reading in readings:
+        for reading in _read_all(found, rules, jobs, progress, index):
+            readings.append(reading)
             findings.extend(reading.findings)
-        streams = _check_together(readings, index, rules, findings)
+            evidence.take(reading.spans)
+        links = _check_together(readings, index, rules, findings, evidence)
+    streams = links.streams
     records = sum(stream.records for stream in streams.values())
     _note_emptiness(readings, records, findings)
+    proved = evidence.finish(streams, links.cuts_of)
     return Report(
         sources=len(readings),
         bytes=sum(reading.bytes for reading in readings),
         lines=sum(reading.lines for reading in readings),
         records=records,
-        streams=[_summarize(stream) for stream in streams.values()],
+        streams=[_summarize(stream, proved[stream.id]) for stream in streams.values()],
         findings=findings,
         strict=strict,
     )
@@ -105,17 +133,21 @@ def _size(source: Source) -> int:
         return 0
 
 
-def _check_together(readings: Sequence[Reading], index: Index, rules: Rules, findings: Findings) -> dict[str, Stream]:
+def _check_together(
+    readings: Sequence[Reading], index: Index, rules: Rules, findings: Findings, evidence: Evidence
+) -> Links:
     lookup = Lookup()
     spans = [span for reading in readings for span in reading.spans]
-    spans.extend(index.spans(rules, findings))
+    for span in index.spans(rules, findings):
+        spans.append(span)
+        evidence.take([span])
     streams = join(spans, rules, findings, lookup)
     lookup.run()
     _set_aside(streams.values(), readings, findings)
     links = Links(streams, readings, findings, lookup)
     links.check()
     lookup.run()
-    return streams
+    return links
 
 
 def _set_aside(streams: Iterable[Stream], readings: Sequence[Reading], findings: Findings) -> None:
@@ -145,7 +177,7 @@ def _what_is_missing(path: str) -> str:
     return "no *.jsonl file under it" if os.path.isdir(path) else "no such file"
 
 
-def _summarize(stream: Stream) -> StreamSummary:
+def _summarize(stream: Stream, proved: Proved) -> StreamSummary:
     first, last = stream.first, stream.last
     return StreamSummary(
         stream=stream.id,
@@ -156,4 +188,9 @@ def _summarize(stream: Stream) -> StreamSummary:
         last_time=last.last_time,
         closed=stream.closed_at is not None,
         last_hash=last.hash,
+        tier=proved.tier.name.lower(),
+        proved=proved.sentence,
+        signed=proved.signed,
+        anchored=proved.anchored,
+        witnessed=proved.witnessed,
     )

@@ -1,0 +1,85 @@
+"""Signed checkpoints that lie outside the streams: beside a journal, at anchors, in files that somebody was given."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from .findings import Finding, Findings
+from .sources import Reader, Source, Unreadable, open_source
+
+__all__ = ["CHECKPOINTS", "FileNote", "find_beside", "read_files", "sort_notes"]
+
+CHECKPOINTS: Final = "checkpoints"
+"""Directory in a journal where the writer keeps each stream's last signed checkpoint."""
+
+_NAME: Final = re.compile(r"([0-9a-f]{32})\.checkpoint")
+_MOST_READ: Final = 262_145
+"""One more than the longest note has."""
+
+
+class FileNote(NamedTuple):
+    """A note, the file that it stands in, and the stream that the file's name promises."""
+
+    path: str
+    raw: bytes
+    stream: str | None
+
+
+def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> Iterator[FileNote]:
+    """Read files with one note each, and directories of `<stream>.checkpoint` files as anchors keep them."""
+    for place in [os.fspath(path) for path in paths]:
+        for path in _expand(place) if os.path.isdir(place) else [place]:
+            named = _NAME.fullmatch(os.path.basename(path))
+            try:
+                with open_source(Source(path)) as file:
+                    note = FileNote(path, _read(file), named[1] if named else None)
+            except Unreadable as error:
+                findings.add(Finding("UNREADABLE", path, detail=str(error)))
+            else:
+                yield note
+
+
+def find_beside(journals: Iterable[str], findings: Findings) -> Iterator[FileNote]:
+    """Read what the writers of these journals signed last."""
+    rooms = [os.path.join(journal, CHECKPOINTS) for journal in sorted(set(journals))]
+    return read_files([room for room in rooms if os.path.isdir(room)], findings)
+
+
+def sort_notes(notes: Iterable[FileNote], findings: Findings) -> dict[str, list[FileNote]]:
+    """Return notes by the stream that they are about; report what is no checkpoint, or of another stream."""
+    from otel_audit.integrity.checkpoint import Checkpoint, stream_of
+    from otel_audit.integrity.note import NoteError, parse_note
+
+    found: defaultdict[str, list[FileNote]] = defaultdict(list)
+    for note in notes:
+        try:
+            origin = Checkpoint.parse(parse_note(note.raw).text).origin
+        except NoteError as error:
+            code = "CHECKPOINT_UNSIGNED" if error.code == "note-unsigned" else "CHECKPOINT_MALFORMED"
+            findings.add(Finding(code, note.path, stream=note.stream, detail=str(error)))
+            continue
+        stream = stream_of(origin)
+        if stream is None or note.stream not in {None, stream}:
+            detail = f"its origin is {origin[:200]!r}"
+            findings.add(Finding("FOREIGN_CHECKPOINT", note.path, stream=note.stream, detail=detail))
+        else:
+            found[stream].append(note)
+    return found
+
+
+def _expand(directory: str) -> list[str]:
+    try:
+        return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if _NAME.fullmatch(name)]
+    except OSError:
+        return [directory]  # whose reading says what is wrong
+
+
+def _read(file: Reader) -> bytes:
+    raw = b""
+    while len(raw) < _MOST_READ and (more := file.read(_MOST_READ - len(raw))):
+        raw += more
+    return raw
