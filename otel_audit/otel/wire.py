@@ -10,9 +10,9 @@ and a request is the concatenation of its records: protobuf allows that for repe
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 
@@ -20,7 +20,10 @@ from otel_audit.record import record_id
 
 from .projection import Projection, Value, project
 
-__all__ = ["RequestWriter", "encode_record"]
+__all__ = ["RequestWriter", "Sign", "encode_record"]
+
+Sign: TypeAlias = Callable[[Projection, str], Mapping[str, str]]
+"""Takes what stands beside a record, and the record's line; returns attributes that prove both."""
 
 _LENGTH_DELIMITED: Final = 2
 _MAX_KNOWN: Final = 256
@@ -102,15 +105,18 @@ def _text_head(name: str, length: int) -> bytes:
     return b"2" + _varint(len(head) + length) + head
 
 
-def encode_record(stream: str, seq: int, line: bytes) -> bytes:
-    """Return a sealed line as one `log_records` field of a `ScopeLogs` message.
+def encode_record(stream: str, seq: int, line: bytes, sign: Sign | None = None) -> bytes:
+    """Return a sealed line as one `log_records` field of a `ScopeLogs` message, with the attributes that `sign` adds.
 
     No line is refused: one that is not a record of format 1 travels with its id as its only attributes, and
     one that is not UTF-8 travels as bytes.
     """
     text = line.removesuffix(b"\n")
     try:
-        return _field(2, _log_record(project(orjson.loads(text)), _field(1, text)))
+        shown = project(orjson.loads(text))
+        if sign is not None:
+            shown.attributes.update(sign(shown, text.decode()))
+        return _field(2, _log_record(shown, _field(1, text)))
     except (KeyError, TypeError, ValueError, AttributeError, struct.error):
         body = _field(1, text) if _is_utf8(text) else _field(7, text)
         return _field(2, _log_record(_unreadable(stream, seq), body))

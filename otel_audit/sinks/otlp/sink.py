@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import quote
 
 from otel_audit import __version__
@@ -29,10 +29,15 @@ from otel_audit.sinks.urls import nearest, read_options, split_url
 from .settings import Compression, Protocol, Settings, headers, resolve
 
 if TYPE_CHECKING:
+    from otel_audit.otel.projection import Projection
+    from otel_audit.otel.signing import RecordSigner
+
     from .grpc import GrpcTransport
     from .http import HttpTransport
 
 __all__ = ["OTLPSink"]
+
+Integrity = Literal["otel-signing"]
 
 SCOPE_NAME: Final = "otel_audit"
 
@@ -64,6 +69,10 @@ class OTLPSink:
         allow: addresses that may be connected to beside public ones. A Collector is usually near, so private
             and loopback addresses are allowed by default.
         resource: resource attributes over those of `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
+        integrity: `otel-signing`: records carry a signature as the Collector's `signing` processor makes it, beside
+            their own chain; see `otel_audit.otel.signing`.
+        integrity_key_file, integrity_certificate_file: what signs: an Ed25519, P-256 or RSA key in PKCS#8 PEM form
+            and its certificate, or a secret in base64 alone.
         max_records, max_bytes: limits of one batch; receivers take 4 MiB (gRPC) or 20 MiB (HTTP) by default.
         name: the sink's name.
 
@@ -89,6 +98,9 @@ class OTLPSink:
         minimum_tls_version: TlsVersion = "1.2",
         allow: tuple[str, ...] = ("loopback", "private"),
         resource: Mapping[str, Any] | None = None,
+        integrity: Integrity | None = None,
+        integrity_key_file: str | None = None,
+        integrity_certificate_file: str | None = None,
         max_records: int = 512,
         max_bytes: int = 1 << 20,
         name: str = "otlp",
@@ -99,6 +111,7 @@ class OTLPSink:
         self.max_records = max_records
         self.max_bytes = max_bytes
         self._resource = resource
+        self._signer = _signer(name, integrity, integrity_key_file, integrity_certificate_file)
         self._writer: RequestWriter | None = None
         self._transport: HttpTransport | GrpcTransport
         settings = resolve(
@@ -167,8 +180,10 @@ class OTLPSink:
             RecordsRefused: the receiver cannot take these records, or rejected some without saying which.
         """
         if self._writer is None:
-            self._writer = RequestWriter(_resource(self._resource), SCOPE_NAME, __version__)
-        request = self._writer.write([encode_record(*sealed) for sealed in batch])
+            described = {**(self._resource or {}), **(self._signer.resource if self._signer is not None else {})}
+            self._writer = RequestWriter(_resource(described), SCOPE_NAME, __version__)
+        sign = None if self._signer is None else self._sign
+        request = self._writer.write([encode_record(*sealed, sign) for sealed in batch])
         try:
             partial_success = self._transport.export(request).partial_success
         except ConfigurationError as error:  # a file that was there when the sink was made
@@ -179,6 +194,26 @@ class OTLPSink:
         if message:
             notice(f"sink {self.name}: the receiver took every record, and warns: {message}", subject=self.name)
 
+    def _sign(self, shown: Projection, line: str) -> Mapping[str, str]:
+        from otel_audit.otel.signing import SignedFields
+
+        assert self._signer is not None
+        traced = bool(shown.trace_id and shown.span_id)
+        fields = SignedFields(
+            shown.event_name,
+            line,
+            shown.timestamp,
+            shown.timestamp,
+            shown.trace_id if traced else "",
+            shown.span_id if traced else "",
+            shown.attributes,
+        )
+        try:
+            return self._signer.attributes(fields)
+        except ValueError as error:  # too long for the processor's form; the record's own chain holds it all the same
+            notice(f"sink {self.name}: a record goes without signature: {error}", subject=self.name)
+            return {}
+
     def settled(self) -> bool:
         """Return True: what was sent is accepted when `send` returns."""
         return True
@@ -186,6 +221,25 @@ class OTLPSink:
     def close(self) -> None:
         """End the connection; the next send makes a new one."""
         self._transport.close()
+
+
+def _signer(
+    name: str, integrity: str | None, key_file: str | None, certificate_file: str | None
+) -> RecordSigner | None:
+    if integrity is None:
+        if key_file or certificate_file:
+            raise ConfigurationError(f"sink {name}: integrity_key_file means nothing without integrity=otel-signing")
+        return None
+    if integrity != "otel-signing":
+        raise ConfigurationError(f"sink {name}: integrity is {integrity!r}; there is otel-signing alone")
+    if not key_file:
+        raise ConfigurationError(f"sink {name}: integrity=otel-signing needs an integrity_key_file")
+    from otel_audit.otel.signing import RecordSigner
+
+    try:
+        return RecordSigner.load(key_file, certificate_file)
+    except OSError as error:
+        raise ConfigurationError(f"sink {name}: {error.filename}: {error.strerror}") from error
 
 
 def _grpc(settings: Settings, policy: HostPolicy, server_name: str | None, read: Any) -> GrpcTransport:
