@@ -8,6 +8,7 @@ with audit.bind(actor="alice", tenant="acme"): ...
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import string
 import time
@@ -19,6 +20,7 @@ from .canonical import text_of
 from .config import current_trail
 from .context import attach, bind, carrier
 from .context import set_fields as set  # noqa: A004 - audit.set(actor=...) is the name that users type
+from .fields import as_members
 from .stream import Receipt
 
 if TYPE_CHECKING:
@@ -107,8 +109,8 @@ class Action:
         """Add to what will be recorded; `data` is merged."""
         data = fields.pop("data", None)
         self._fields.update(fields)
-        if data:
-            self._fields["data"] = {**(self._fields.get("data") or {}), **data}
+        if data is not None:
+            self._fields["data"] = {**as_members(self._fields.get("data")), **as_members(data)}
 
     def change(self, field: str, *, old: Any = None, new: Any = None) -> None:
         """Note one field's value before and after."""
@@ -140,7 +142,7 @@ class Action:
         if self._two_phase:
             fields["phase"] = "result"
         fields["data"] = {
-            **(fields.get("data") or {}),
+            **as_members(fields.get("data")),
             "duration_ms": (time.time_ns() - self._started) // 1_000_000,
         }
         self._record(fields)
@@ -165,7 +167,7 @@ def _describe(error: BaseException, fields: dict[str, Any], deny_on: tuple[type[
     else:
         fields["outcome"] = "failure"
     fields["data"] = {
-        **(fields.get("data") or {}),
+        **as_members(fields.get("data")),
         "error": {"type": type(error).__qualname__, "message": text_of(error)},
     }
 
@@ -200,7 +202,7 @@ def audited(
     deny_on: tuple[type[BaseException], ...] = (PermissionError,),
     **fields: Any,
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a function, or coroutine function, so that each call is recorded as an action.
+    """Decorate a function so that each call is recorded as an action: of a coroutine or generator, its whole run.
 
     Args:
         event_name: what happens; module and name of the function if None.
@@ -227,7 +229,7 @@ def audited(
                     said["target"] = _fill(target, arguments)
                 if capture:
                     captured = {each: arguments.get(each) for each in capture}
-                    said["data"] = {**(said.get("data") or {}), **captured}
+                    said["data"] = {**as_members(said.get("data")), **captured}
             return Action(name, said, deny_on=deny_on, two_phase=two_phase)
 
         if inspect.iscoroutinefunction(function):
@@ -238,6 +240,25 @@ def audited(
                     return await function(*args, **kwargs)
 
             return cast("Callable[P, R]", audited_coroutine)
+
+        if inspect.isasyncgenfunction(function):
+
+            @functools.wraps(function)
+            async def audited_stream(*args: P.args, **kwargs: P.kwargs) -> Any:
+                async with started(args, kwargs), contextlib.aclosing(function(*args, **kwargs)) as items:
+                    async for item in items:
+                        yield item
+
+            return cast("Callable[P, R]", audited_stream)
+
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def audited_generator(*args: P.args, **kwargs: P.kwargs) -> Any:
+                with started(args, kwargs):
+                    return (yield from function(*args, **kwargs))
+
+            return cast("Callable[P, R]", audited_generator)
 
         @functools.wraps(function)
         def audited_call(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -12,7 +12,7 @@ from typing import Any, Final
 from .canonical import Alteration
 from .record import ACTOR_TYPES, AUDIT_MEMBERS, CONTROL_PREFIX, DECISIONS, OUTCOMES
 
-__all__ = ["DEFAULT_EVENT", "SYSTEM_ACTOR", "normalize", "normalize_event_name"]
+__all__ = ["DEFAULT_EVENT", "SYSTEM_ACTOR", "as_members", "normalize", "normalize_event_name"]
 
 DEFAULT_EVENT: Final = "log.record"
 """Event name of a logging call that gives none."""
@@ -41,6 +41,16 @@ def normalize_event_name(name: Any, notes: list[Alteration]) -> str:
         notes.append(Alteration("/event_name", "reserved prefix"))
         return f"app.{name}"
     return str(name)
+
+
+def as_members(value: Any) -> dict[Any, Any]:
+    """Return what was given as `data` as a mapping of its own: what is none stands under its own name."""
+    if value is None:
+        return {}
+    try:
+        return dict(value) if isinstance(value, Mapping) else {"data": value}
+    except Exception:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
+        return {"unreadable": type(value).__name__}
 
 
 def normalize(given: Mapping[Any, Any], notes: list[Alteration]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -19,6 +19,7 @@ from . import __version__
 from .canonical import parse
 from .door import Door
 from .errors import DeliveryTimeout
+from .fields import as_members
 from .journal.writer import JournalWriter
 from .notices import notice
 from .record import FORMAT, Control
@@ -158,7 +159,7 @@ class AuditTrail:
         Raises:
             RecordLost: it could not be kept, and the failure policy says to raise.
         """
-        head = self.door.admit(event_name, audit, dict(data) if data else None, nanoseconds=nanoseconds)
+        head = self.door.admit(event_name, audit, as_members(data), nanoseconds=nanoseconds)
         return self._append(head)
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
