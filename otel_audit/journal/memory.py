@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping
 from typing import Any
 
-from .reader import Position, StoredLine, read_seq
+from .reader import Position, StoredLine, Stretch, read_seq
 
 __all__ = ["MemoryJournal"]
 
@@ -90,7 +90,7 @@ class MemoryJournal:
         """Tell whether this is the stream being written."""
         return stream == self._current
 
-    def read(self, stream: str, after: Position, *, max_records: int, max_bytes: int) -> list[StoredLine]:
+    def read_stretch(self, stream: str, after: Position, *, max_records: int, max_bytes: int) -> Stretch | None:
         """Return the next lines, at least one if there is one."""
         with self._guard:
             kept = self._streams.get(stream, [])
@@ -102,7 +102,9 @@ class MemoryJournal:
                 if found and size > max_bytes:
                     break
                 found.append(one)
-            return found
+        if not found:
+            return None
+        return Stretch(b"".join([one.line for one in found]), [one.seq for one in found], found[-1].after)
 
     def cursor(self, sink: str, stream: str) -> _MemoryCursor:
         """Return a sink's place in a stream."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from ..journal.reader import StoredLine
+from ..journal.reader import Position, Stretch
 from ..notices import notice
-from ..sinks.base import SealedLine, Sink, SinkUnavailable
+from ..sinks.base import Batch, SealedLine, Sink, SinkUnavailable
 from .backoff import Backoff
 from .lanes import Lane, Unconfirmed
 from .refusals import Refusals
@@ -264,11 +264,12 @@ class Shipper:
 
     def _ship_batch(self, lane: Lane) -> bool:
         sink = self._open_sink()
-        lines = self._read(lane, sink)
-        if not lines:
+        stretch = self._read(lane, sink)
+        if stretch is None:
             return self._finish_if_over(lane)
-        chosen = [SealedLine(lane.stream, one.seq, one.line) for one in lines if self._passes(one)]
-        self._oldest = oldest = self._unconfirmed.oldest or lines[0].line[_TIMESTAMP].decode("ascii", "replace")
+        batch = Batch(lane.stream, stretch.seqs, stretch.data)
+        chosen, size = self._choose(batch)
+        self._oldest = oldest = self._unconfirmed.oldest or stretch.data[_TIMESTAMP].decode("ascii", "replace")
         refused = self._refusals.count
         if chosen:
             began = time.monotonic()
@@ -277,29 +278,36 @@ class Shipper:
                 self.timed(time.monotonic() - began)
             self._probing = False
         records = len(chosen) - (self._refusals.count - refused)
-        self._unconfirmed.add(lane, lines[-1].after, records, sum([len(one.line) for one in chosen]), oldest)
+        self._unconfirmed.add(lane, stretch.after, records, size, oldest)
         self._confirm(sink.window)
         if lane.is_due():
             self._save(lane)
         return True
 
-    def _read(self, lane: Lane, sink: Sink) -> list[StoredLine]:
-        """Return the next batch. While the sink is down, a few records try whether it is back."""
+    def _choose(self, batch: Batch) -> tuple[Sequence[SealedLine], int]:
+        """Return the records that this sink gets, and how many bytes they have."""
+        if self._route is None:
+            return batch, len(batch.data)
+        chosen = [one for one in batch if self._route(one.line)]
+        return chosen, sum([len(one.line) for one in chosen])
+
+    def _read(self, lane: Lane, sink: Sink) -> Stretch | None:
+        """Return the next lines. While the sink is down, a few records try whether it is back."""
         if lane.sent == lane.end:
-            return []
+            return None
         most = min(sink.max_records, _PROBE_RECORDS) if self._probing else sink.max_records
-        lines = self._source.read(lane.stream, lane.sent, max_records=most, max_bytes=sink.max_bytes)
-        if not self._linger or not lines or len(lines) == most:
-            return lines
-        if self._source.read(lane.stream, lines[-1].after, max_records=1, max_bytes=1):
-            return lines  # full by its bytes
+        found = self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=sink.max_bytes)
+        if not self._linger or found is None or len(found.seqs) == most:
+            return found
+        if self._has_more(lane, found.after):
+            return found  # full by its bytes
         self._hurry.clear()
         if not self._waiting and not self._stop.is_set():
             self._hurry.wait(self._linger)
-        return self._source.read(lane.stream, lane.sent, max_records=most, max_bytes=sink.max_bytes)
+        return self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=sink.max_bytes)
 
-    def _passes(self, one: StoredLine) -> bool:
-        return self._route is None or self._route(one.line)
+    def _has_more(self, lane: Lane, after: Position) -> bool:
+        return self._source.read_stretch(lane.stream, after, max_records=1, max_bytes=1) is not None
 
     def _finish_if_over(self, lane: Lane) -> bool:
         """Be done with a stream that nobody writes any more, once all of it is confirmed.
@@ -310,7 +318,7 @@ class Shipper:
             own = self._own is not None and lane.stream == self._own()
             if own or self._source.is_live(lane.stream):
                 return False
-            if self._source.read(lane.stream, lane.sent, max_records=1, max_bytes=1):
+            if self._has_more(lane, lane.sent):
                 return True
             lane.end = lane.sent
         if lane.confirmed == lane.end and self._save(lane, finished=True):

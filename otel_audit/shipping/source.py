@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from ..journal.cursor import Cursor, write_state
 from ..journal.quarantine import quarantine
-from ..journal.reader import JournalReader, Position, StoredLine
+from ..journal.reader import JournalReader, Position, Stretch
 
 __all__ = ["CursorLike", "JournalSource", "Source"]
 
@@ -39,8 +39,8 @@ class Source(Protocol):
     def is_live(self, stream: str) -> bool:
         """Tell whether a process is still writing it."""
 
-    def read(self, stream: str, after: Position, *, max_records: int, max_bytes: int) -> list[StoredLine]:
-        """Return the next whole lines."""
+    def read_stretch(self, stream: str, after: Position, *, max_records: int, max_bytes: int) -> Stretch | None:
+        """Return the next whole lines, at least one if there is one."""
 
     def cursor(self, sink: str, stream: str) -> CursorLike:
         """Return a sink's place in a stream, not yet taken."""

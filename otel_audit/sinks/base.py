@@ -6,10 +6,11 @@ cursors or other sinks; retrying, back-off and remembering how far it got belong
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import NamedTuple, Protocol, overload, runtime_checkable
 
-__all__ = ["RecordsRefused", "SealedLine", "Sink", "SinkUnavailable"]
+__all__ = ["Batch", "RecordsRefused", "SealedLine", "Sink", "SinkUnavailable"]
 
 
 class SealedLine(NamedTuple):
@@ -23,6 +24,40 @@ class SealedLine(NamedTuple):
     def id(self) -> str:
         """The record's id, `<stream>-<seq>`."""
         return f"{self.stream}-{self.seq}"
+
+
+class Batch(Sequence[SealedLine]):
+    """Records of one stream as they lie in the journal, one line behind the other.
+
+    They are taken apart only when somebody looks at one: a sink that sends lines as they are sends `data`.
+    """
+
+    __slots__ = ("_records", "_seqs", "_stream", "data")
+
+    def __init__(self, stream: str, seqs: Sequence[int], data: bytes) -> None:
+        self.data = data
+        self._stream = stream
+        self._seqs = seqs
+        self._records: list[SealedLine] | None = None
+
+    def __len__(self) -> int:
+        return len(self._seqs)
+
+    @overload
+    def __getitem__(self, index: int) -> SealedLine: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[SealedLine]: ...
+    def __getitem__(self, index: int | slice) -> SealedLine | Sequence[SealedLine]:
+        return self._take_apart()[index]
+
+    def __iter__(self) -> Iterator[SealedLine]:
+        return iter(self._take_apart())
+
+    def _take_apart(self) -> list[SealedLine]:
+        if self._records is None:
+            lines = [line + b"\n" for line in self.data.split(b"\n")]
+            self._records = [*map(SealedLine, repeat(self._stream), self._seqs, lines)]
+        return self._records
 
 
 class SinkUnavailable(Exception):

@@ -9,10 +9,11 @@ Beats a batch counts as delivered when Logstash has said so.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, Literal
 
 from otel_audit.errors import ConfigurationError
-from otel_audit.sinks.base import SealedLine, Sink
+from otel_audit.sinks.base import Batch, SealedLine, Sink
 from otel_audit.sinks.beats import BeatsSink
 from otel_audit.sinks.network import describe_connection
 from otel_audit.sinks.oneway import DEFAULT_WINDOW, OneWaySink
@@ -39,6 +40,10 @@ class LogstashSink(OneWaySink):
     def frame(self, record: SealedLine) -> bytes:
         """Return the line itself: its newline is the frame."""
         return record.line
+
+    def frame_all(self, batch: Sequence[SealedLine]) -> bytes:
+        """Return the lines, one behind the other."""
+        return batch.data if isinstance(batch, Batch) else super().frame_all(batch)
 
     @classmethod
     def from_url(cls, url: str) -> Sink:

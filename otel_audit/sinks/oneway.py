@@ -67,13 +67,17 @@ class OneWaySink:
         """Return the bytes that carry one line to the far end."""
         raise NotImplementedError
 
+    def frame_all(self, batch: Sequence[SealedLine]) -> bytes:
+        """Return the bytes that carry a batch."""
+        return b"".join([self.frame(record) for record in batch])
+
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Write the batch. The far end's kernel may have it then or not: see `window` and `settled`.
 
         Raises:
             SinkUnavailable: the connection failed or was found closed; what it swallowed is unknown.
         """
-        data = b"".join([self.frame(record) for record in batch])
+        data = self.frame_all(batch)
         self._quiet_since = None
         with self._reporting_loss():
             if not self._peer_is_there():
