@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.handlers
 from collections.abc import Callable
@@ -37,13 +38,34 @@ class _JsonLines(logging.handlers.SocketHandler):
         return self.format(record).encode() + b"\n"
 
 
-def _open_socket(_: Path, far: Far) -> Log:
+class _Json(logging.Formatter):
+    """The formatter that everybody writes: the event's own fields, and when, how bad and by whom."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {name: value for name, value in record.__dict__.items() if name not in _ORDINARY}
+        line["message"] = record.getMessage()
+        line["time"], line["level"], line["logger"] = record.created, record.levelname, record.name
+        return json.dumps(line)
+
+
+_ORDINARY = frozenset(logging.makeLogRecord({}).__dict__)
+
+
+def _open_socket(formatter: Callable[[], logging.Formatter], _: Path, far: Far) -> Log:
     handler = _JsonLines("127.0.0.1", far.port)
-    handler.setFormatter(OrjsonFormatter())
+    handler.setFormatter(formatter())
     return attach(handler)
 
 
-WAYS = (Way(SOCKET, "tcp", _open_socket),)
+WAYS = (
+    Way(SOCKET, "tcp", partial(_open_socket, _Json)),
+    Way("SocketHandler + python-json-logger JsonFormatter, in the clear", "tcp", partial(_open_socket, JsonFormatter)),
+    Way(
+        "SocketHandler + python-json-logger OrjsonFormatter, in the clear",
+        "tcp",
+        partial(_open_socket, OrjsonFormatter),
+    ),
+)
 
 CASES = (
     Case(JSON_FORMATTER, partial(open_file, JsonFormatter)),
