@@ -20,7 +20,7 @@ from otel_audit.errors import ConfigurationError
 from otel_audit.journal.cursor import Cursor
 from otel_audit.journal.files import list_streams, segment_name
 from otel_audit.journal.progress import last_seqs
-from otel_audit.journal.reader import Position
+from otel_audit.journal.reader import Position, read_seq
 from otel_audit.journal.retention import Limits
 from otel_audit.journal.writer import JournalWriter
 from otel_audit.retention import Retention
@@ -433,6 +433,26 @@ def test_a_configured_trail_prunes_by_itself_and_says_what_holds_it(tmp_path: Pa
     eventually(lambda: list(list_streams(tmp_path)) == [trail.stream.id])
     trail.close()
     assert data_of(tmp_path, "audit.prune")
+
+
+def test_nothing_is_removed_under_a_sink_that_is_still_reading(tmp_path: Path) -> None:
+    out = tmp_path / "out.jsonl"
+    given = {"journal": str(tmp_path / "j"), "sinks": [f"file://{out}"], "segment_bytes": 4000}
+    trail = build_trail(given, {})
+    keeper = keep(trail, age=None, size=0, sinks=(f"file:{out}",))
+    removed = 0
+    for _ in range(60):
+        fill(trail, 20)
+        removed += keeper.prune()
+    assert trail.flush(20.0)
+    removed += keeper.prune()
+    trail.close()
+    assert removed > 20
+    lines = out.read_bytes().splitlines(keepends=True)
+    assert [read_seq(line) for line in lines] == [*range(1, len(lines) + 1)]
+    assert len(lines) > 1200
+    assert verified(tmp_path / "j").exit_code == 3
+    assert verified(out).exit_code == 0
 
 
 @pytest.mark.parametrize(
