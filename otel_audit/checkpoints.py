@@ -1,18 +1,22 @@
 """Checkpoints beside the trail: each stream's head, signed each second or 1,024 records, off the caller's thread.
 
 A companion of the trail (`trail.Companion`): it follows each stream with a checkpointer of its own, writes what that
-signs into the stream, and hands it to the anchors.
+signs into the stream, and hands it to the anchors. The last checkpoint in a stream stands before its closing record;
+the signature over that one as well is in the state file and at the anchors.
 """
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from .integrity.checkpoint import origin_of
 from .integrity.checkpointer import Checkpointer
+from .integrity.epochs import EpochSigner
 from .integrity.publishing import Anchor
 from .notices import notice
 from .record import Control
@@ -23,13 +27,17 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoints"]
 
+_PATIENCE: Final = 2.0
+"""Seconds that a flush waits for a signature."""
+
 
 class Checkpoints:
     """Signs the streams of one trail.
 
     Args:
         trail: whose streams; has to be told to `accompany` this.
-        signers: who signs; the first one's name is the log's name in checkpoints' origins.
+        signers: who signs, made before the trail was, so that none of them has left the epoch that a stream begins in;
+            the first one's name is the log's name in checkpoints' origins.
         directory: where each stream's last signed head is kept, so that no signer ever signs two histories; None
             where there is no disk.
         anchors: places outside the log's reach that get each checkpoint.
@@ -55,11 +63,14 @@ class Checkpoints:
         self._anchors = tuple(anchors)
         self._interval = interval
         self._every = every
-        self._emitting = threading.Lock()
+        self._changing = threading.Lock()
         self._current: Checkpointer | None = None
         self._stream = ""
         trail.introduce(keys=[signer.vkey for signer in self._signers])
         trail.stream.follow(self._follow)
+
+    def __str__(self) -> str:
+        return "the signer of checkpoints"
 
     def start(self) -> None:
         """Nothing: a checkpointer starts with its stream."""
@@ -68,55 +79,68 @@ class Checkpoints:
         """Nothing: checkpointers keep their own time."""
 
     def finish(self) -> None:
-        """Write a checkpoint of what the stream holds now, as its last but one record."""
-        if self._current is not None:
-            self._current.flush()
+        """Have a checkpoint of what the stream holds now written into it."""
+        if (current := self._current) is not None:
+            current.flush(_PATIENCE)
 
     def wait_for(self, stream: str, seq: int, deadline: float, *, fast_fail: bool = False) -> bool:
         """Sign what there is to sign of a stream that is over; a stream that goes on is signed in its time."""
-        with self._emitting:
+        with self._changing:
             ended = stream == self._stream and self._trail.stream.id != stream
             current = self._current if ended else None
             if ended:
                 self._current, self._stream = None, ""
         if current is not None:
-            current.close()
+            current.close(max(0.0, deadline - time.monotonic()))
         return True
 
     def forget(self) -> None:
         """In a forked child: the parent's stream is the parent's to sign."""
-        self._emitting = threading.Lock()
+        self._changing = threading.Lock()
         self._current, self._stream = None, ""
 
     def close(self, timeout: float = 0.0) -> None:
         """Stop, with a last signature over whatever is not signed yet."""
-        current, self._current = self._current, None
+        with self._changing:
+            current, self._current = self._current, None
         if current is not None:
-            current.close()
+            current.close(timeout)
 
     def _follow(self, stream: str) -> Callable[[int, str], None]:
-        before = self._current
-        if before is not None:  # a stream that was left in doubt: what it holds is signed in the background
-            threading.Thread(target=before.close, name="otel-audit-last-checkpoint", daemon=True).start()
-        if self._directory is not None:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._stream = stream
-        self._current = Checkpointer(
-            self._signers,
-            origin_of(self._signers[0].name, stream),
-            emit=lambda note, size: self._emit(stream, note),
+        signers = tuple(map(_part, self._signers))
+        directory = self._directory
+        if directory is not None:
+            with contextlib.suppress(OSError):  # the checkpointer says what it cannot write, and goes on trying
+                directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        current = Checkpointer(
+            signers,
+            origin_of(signers[0].name, stream),
+            emit=lambda note, size: self._emit(stream, note, signers),
             anchors=self._anchors,
             interval=self._interval,
             every=self._every,
-            state_file=None if self._directory is None else self._directory / f"{stream}.checkpoint",
+            state_file=None if directory is None else directory / f"{stream}.checkpoint",
             report=_report,
         )
-        return self._current.observe
+        with self._changing:
+            before, self._current, self._stream = self._current, current, stream
+        if before is not None:  # a stream that was left in doubt: what it holds is signed in the background
+            with contextlib.suppress(RuntimeError):  # the interpreter is going down: no new threads
+                threading.Thread(target=before.close, name="otel-audit-last-checkpoint", daemon=True).start()
+        return current.observe
 
-    def _emit(self, stream: str, note: str) -> None:
-        with self._emitting:
-            if self._trail.stream.id == stream == self._stream:
-                self._trail.record_control(Control.CHECKPOINT, {"note": note}, action="CHECKPOINT")
+    def _emit(self, stream: str, note: str, signers: tuple[Signer, ...]) -> None:
+        if self._trail.record_within(stream, Control.CHECKPOINT, {"note": note}, action="CHECKPOINT"):
+            # This stream still goes on, so the next one is born no earlier than now: it needs no older epoch's seed.
+            before, self._signers = self._signers, tuple(map(_part, signers))
+            for each in before:
+                if isinstance(each, EpochSigner):
+                    each.erase()
+
+
+def _part(signer: Signer) -> Signer:
+    """Return a signer that goes its own way: streams that overlap may stand in different epochs."""
+    return signer.twin() if isinstance(signer, EpochSigner) else signer
 
 
 def _report(message: str) -> None:

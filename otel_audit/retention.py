@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import AuditError
+from .integrity import CHECKPOINTS
 from .journal.cursor import CURSORS
 from .journal.files import list_streams, lock, sync_directory
 from .journal.recovery import ENDED
@@ -30,6 +31,7 @@ __all__ = ["Retention"]
 
 _MOST_AT_ONCE: Final = 256
 _RESERVE: Final = 1 << 20
+_ENDINGS: Final = frozenset({"", ".lock", ".new", ".checkpoint", ".checkpoint.lock"})
 
 
 class Retention:
@@ -166,7 +168,7 @@ def _alone(directory: Path) -> Iterator[bool]:
 
 
 def _sweep(directory: Path) -> None:
-    """Remove what is kept about streams that are gone: cursors, and the note that their end was declared."""
+    """Remove what is kept of streams that are gone: cursors, checkpoints, and the note that their end was declared."""
     kept = [*_files_about_streams(directory)]
     streams = list_streams(directory)  # read last: a stream is there before anything is kept about it
     for path, stream in kept:
@@ -176,10 +178,14 @@ def _sweep(directory: Path) -> None:
 
 
 def _files_about_streams(directory: Path) -> Iterator[tuple[Path, str]]:
-    rooms = [directory / ENDED, *(each for each in _entries(directory / CURSORS) if each.is_dir())]
+    rooms = [
+        directory / ENDED,
+        directory / CHECKPOINTS,
+        *(each for each in _entries(directory / CURSORS) if each.is_dir()),
+    ]
     for room in rooms:
         for path in _entries(room):
-            if len(stream := path.name[:32]) == 32 and path.name[32:] in {"", ".lock", ".new"}:
+            if len(stream := path.name[:32]) == 32 and path.name[32:] in _ENDINGS:
                 yield path, stream
 
 

@@ -104,6 +104,10 @@ class _Waiting:
         self.head = head
 
 
+class _Bound(_Waiting):
+    """A record that belongs into this stream, and is not taken along to the next."""
+
+
 class _Gap:
     """What could not be kept since the last record that could."""
 
@@ -217,6 +221,23 @@ class Stream:
         if self._syncs and waiting.seq is not None:
             self._make_durable()
         return Receipt(waiting.stream or self._chain.stream, waiting.seq, waiting.hash)
+
+    def append_within(self, stream: str, head: bytes) -> bool:
+        """Write a record into this stream; False, and nothing written, if it is over or the write failed.
+
+        Raises:
+            RuntimeError: as `exclusively`.
+        """
+        return self.exclusively(lambda: self._append_within(stream, head))
+
+    def _append_within(self, stream: str, head: bytes) -> bool:
+        self._drain()
+        if not self._opened or self._chain.stream != stream:
+            return False
+        record = _Bound(head)
+        self._under_way.append(record)
+        self._write()
+        return record.seq is not None
 
     def seal(self, head: bytes) -> bytes | None:
         """Give a record its place, write it, even under `relaxed`, and return its line; `settle` waits for the disk.
@@ -376,6 +397,7 @@ class Stream:
             self.store.end()
         if self._head is not None:
             self._under_way = [_Waiting(self._head)]
+        self._under_way = [one for one in self._under_way if not isinstance(one, _Bound)]
         for one in self._under_way:
             one.seq, one.hash = None, None
         self._opened = self._plain = False

@@ -169,6 +169,16 @@ class AuditTrail:
             self._rouse()
         return receipt
 
+    def record_within(self, stream: str, event_name: str, data: dict[str, Any], *, action: str) -> bool:
+        """Write a control record that is about one stream into that stream; False if it is over, or cannot be written.
+
+        It waits for no sink.
+        """
+        written = self.stream.append_within(stream, self.door.control(event_name, data, action=action))
+        if written and self._rests:
+            self._rouse()
+        return written
+
     def keep(self, head: bytes) -> None:
         """Seal and write a head that the door made; return when the durability level says so.
 
@@ -300,7 +310,7 @@ class AuditTrail:
         self._stop.set()
         self._dirty.set()  # wakes the keeper, which would otherwise see it only at its next tick
         keeper, self._keeper = self._keeper, None
-        if keeper is not None and keeper is not threading.current_thread():
+        if keeper is not None and keeper is not threading.current_thread() and keeper.is_alive():
             keeper.join(timeout)
         for companion in self._companions:
             companion.finish()

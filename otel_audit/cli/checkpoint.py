@@ -18,12 +18,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("stream", help="the stream's id")
     parser.add_argument("--key", required=True, action="append", metavar="FILE", help="key file; may be repeated")
     parser.add_argument(
-        "--state", metavar="FILE", help="the last signed checkpoint (default: JOURNAL/STREAM.checkpoint)"
+        "--state", metavar="FILE", help="the last signed checkpoint (default: JOURNAL/checkpoints/STREAM.checkpoint)"
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Sign, keep the checkpoint as the last one, and print it."""
+    from otel_audit.integrity import CHECKPOINTS
     from otel_audit.integrity.checkpoint import Checkpoint, EquivocationError, HeadFile, origin_of
     from otel_audit.integrity.leaves import read_leaves
     from otel_audit.integrity.merkle import root_hash
@@ -33,7 +34,9 @@ def run(args: argparse.Namespace) -> int:
     signers = [open_signer(path) for path in args.key]
     leaves = read_leaves(args.journal, args.stream).packed
     size = len(leaves) // 32
-    state = HeadFile(args.state or os.path.join(args.journal, f"{args.stream}.checkpoint"))
+    if args.state is None:
+        os.makedirs(os.path.join(args.journal, CHECKPOINTS), mode=0o700, exist_ok=True)
+    state = HeadFile(args.state or os.path.join(args.journal, CHECKPOINTS, f"{args.stream}.checkpoint"))
     last = state.read()
     if last is not None and (last.size > size or root_hash(leaves, 0, last.size) != last.root):
         raise EquivocationError(

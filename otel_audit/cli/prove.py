@@ -49,7 +49,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _checkpoint(args: argparse.Namespace, stream: str, in_stream: str | None) -> str:
-    path = args.checkpoint or os.path.join(args.journal, f"{stream}.checkpoint")
+    from otel_audit.integrity import CHECKPOINTS
+
+    path = args.checkpoint or os.path.join(args.journal, CHECKPOINTS, f"{stream}.checkpoint")
     if args.checkpoint or os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             return file.read()

@@ -7,6 +7,7 @@ folds some of the tree itself rather than let the queue grow.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -79,6 +80,7 @@ class Checkpointer:
         self._seen = 0
         self._wake_at = every
         self._wake = threading.Event()
+        self._asked: deque[threading.Event] = deque()
         self._fold_lock = threading.Lock()
         self._frontier = Frontier()
         self._ended: deque[tuple[int, int, bytes]] = deque()  # epoch, size and root of heads that need a final seal
@@ -96,7 +98,8 @@ class Checkpointer:
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="otel-audit-checkpointer", daemon=True)
         _live.add(self)
-        self._thread.start()
+        with contextlib.suppress(RuntimeError):  # the interpreter is going down: no new threads, `close` signs
+            self._thread.start()
 
     def observe(self, seq: int, hash_hex: str) -> None:
         """Take a record that is written: its number and its hash. In order; one thread at a time."""
@@ -108,13 +111,21 @@ class Checkpointer:
             if len(self._queue) > _QUEUE_LIMIT:
                 self._drain(self._clock())
 
-    def flush(self) -> None:
-        """Checkpoint what was observed, now and in this thread. Call it without the writer's lock.
+    def flush(self, timeout: float = 5.0) -> None:
+        """Have what was observed checkpointed now; wait for it, `timeout` seconds at most. Call it without the
+        writer's lock.
 
         Does not raise: what goes wrong is reported as in the background.
         """
-        if not self._closed:
+        if self._closed:
+            return
+        if not self._thread.is_alive():
             self._try(self._checkpoint)
+            return
+        done = threading.Event()
+        self._asked.append(done)
+        self._wake.set()
+        done.wait(timeout)
 
     def close(self, timeout: float = 5.0, *, ending: Callable[[], None] | None = None) -> None:
         """Write the last checkpoint into the stream, let `ending` write its closing record, and sign that as well.
@@ -128,7 +139,8 @@ class Checkpointer:
         self._closed = True
         _live.discard(self)
         self._wake.set()
-        self._thread.join(timeout)
+        if self._thread.is_alive():
+            self._thread.join(timeout)
         idle = not self._thread.is_alive()
         if idle:
             self._try(self._checkpoint)
@@ -149,8 +161,13 @@ class Checkpointer:
         while not self._closed:
             self._wake.wait(self._interval)
             self._wake.clear()
+            asked = [self._asked.popleft() for _ in range(len(self._asked))]
             if not self._closed:
                 self._try(self._checkpoint)
+            for done in asked:
+                done.set()
+        while self._asked:
+            self._asked.popleft().set()
 
     def _try(self, step: Callable[[], None]) -> None:
         try:

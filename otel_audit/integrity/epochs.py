@@ -22,6 +22,7 @@ strictly rising; nothing missing) is in `seals`.
 
 from __future__ import annotations
 
+import copy
 import hmac
 import struct
 from dataclasses import dataclass
@@ -166,6 +167,16 @@ class EpochSigner:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}+{self._key.key_id.hex()} epoch {self.epoch}>"
+
+    def twin(self) -> EpochSigner:
+        """Return a signer at the same epoch that goes on by itself."""
+        twin = copy.copy(self)
+        twin._seed = bytearray(self._seed)
+        return twin
+
+    def erase(self) -> None:
+        """Overwrite the seed: this signer signs nothing more."""
+        self._seed[:] = bytes(len(self._seed))
 
     def advance(self, epoch: int) -> None:
         """Go to a later epoch and forget the seeds on the way. Going back is not possible; the same one is no

@@ -7,6 +7,7 @@ memory and gets the newest one when it is back.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import threading
@@ -70,17 +71,19 @@ class Publisher:
         with self._changed:
             self._note = note
             if self._thread is None:
-                self._thread = threading.Thread(
-                    target=self._run, name=f"otel-audit-anchor-{self._anchor.name}", daemon=True
-                )
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name=f"otel-audit-anchor-{self._anchor.name}", daemon=True)
+                with contextlib.suppress(RuntimeError):  # the interpreter is going down: `close` publishes
+                    thread.start()
+                    self._thread = thread
             self._changed.notify_all()
 
     def close(self, timeout: float) -> None:
         """Give the last checkpoint `timeout` seconds to arrive, then stop."""
+        if self._thread is None:
+            if self._note is not None:
+                self._publish(self._note)
+            return
         with self._changed:
-            if self._thread is None:
-                return
             self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout + _CLOSING_PAUSE)

@@ -8,13 +8,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
+from otel_audit.integrity import CHECKPOINTS
+
 from .findings import Finding, Findings
 from .sources import Reader, Source, Unreadable, open_source
 
-__all__ = ["CHECKPOINTS", "FileNote", "find_beside", "read_files", "sort_notes"]
-
-CHECKPOINTS: Final = "checkpoints"
-"""Directory in a journal where the writer keeps each stream's last signed checkpoint."""
+__all__ = ["FileNote", "find_beside", "read_files", "sort_notes"]
 
 _NAME: Final = re.compile(r"([0-9a-f]{32})\.checkpoint")
 _MOST_READ: Final = 262_145
