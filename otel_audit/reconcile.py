@@ -27,7 +27,7 @@ Kind = Literal["missing", "extra", "different", "pruned"]
 
 _MOST_LISTED: Final = 10_000
 _CACHE_KIB: Final = 8 * 1024
-_SORTED: Final = "SELECT stream, seq, hash FROM record WHERE side = ? GROUP BY stream, seq, hash ORDER BY stream, seq, hash"
+_SORTED: Final = "SELECT DISTINCT stream, seq, hash FROM record WHERE side = ? ORDER BY stream, seq, hash"
 """A sort, not a table in memory: SQLite does it in files once the cache is full."""
 
 

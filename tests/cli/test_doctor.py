@@ -24,7 +24,6 @@ from tests.certificates import Certificates, make_certificates
 from tests.sinks.http_server import Reply, Server
 from tests.sinks.receiver import Receiver
 
-
 pytestmark = pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
 
 
