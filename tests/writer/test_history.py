@@ -64,11 +64,14 @@ class History(RuleBasedStateMachine):
         self.real_sync(descriptor)
 
     def teardown(self) -> None:
-        self.room = None
-        for trail in self.trails:
-            trail.close()
-        os.write, os.fdatasync = self.real_write, self.real_sync
-        shutil.rmtree(self.place)
+        self.room, self.sync_fails = None, False
+        try:
+            for trail in self.trails:
+                trail.close()
+            self.it_verifies_and_holds_what_was_confirmed()
+        finally:
+            os.write, os.fdatasync = self.real_write, self.real_sync
+            shutil.rmtree(self.place)
 
     @initialize(segment_bytes=st.sampled_from([2000, 5000, 1 << 26]))
     def begin(self, segment_bytes: int) -> None:
