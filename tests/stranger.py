@@ -32,7 +32,7 @@ def read(line):
 
 
 def walk(paths):
-    streams, junk, ends, parents, cuts, heads, gone = {}, {}, {}, [], set(), set(), set()
+    streams, junk, ends, links, cuts, heads, gone = {}, {}, {}, [], set(), set(), set()
     for path in paths:
         own, data, start, last = path.name[:32], path.read_bytes(), 0, None
         s = streams.setdefault(own, {"hash": None, "seq": 0, "closed": False, "hashes": {}, "at": datetime.min})
@@ -56,7 +56,7 @@ def walk(paths):
             if event == "audit.stream.open" and said["format"] != 1:
                 return "unverifiable"
             ends |= {each["stream"]: each for each in said["previous"]} if n == 1 else {}
-            parents += [said["parent"]] if n == 1 and "parent" in said else []
+            links += [said["parent"]] if n == 1 and "parent" in said else []
             gone |= {said["child"]} if event == "audit.stream.fork" else set()
             cuts |= {(said["stream"], said["last_seq"], said["last_hash"])} if event == "audit.prune" else set()
         junk |= {own: (start, data[start:], path.name)} if data[start:] else {}
@@ -67,9 +67,9 @@ def walk(paths):
     for own, said in ends.items():
         assert own not in streams or all(streams[own][k] == said.get(k) for k in ("seq", "hash", "closed"))
     heads |= {(own, said["seq"], said["hash"]) for own, said in ends.items() if own not in streams}
-    assert heads <= cuts
-    assert all(p["hash"] == streams[p["stream"]]["hashes"][p["seq"]] for p in parents)
-    lacks = gone - streams.keys() or heads or not streams or any(not s["closed"] for s in streams.values())
+    old = [p for p in links if any(p["stream"] == own and p["seq"] < seq for own, seq, _ in cuts)]
+    assert all([heads <= cuts, *(p["hash"] == streams[p["stream"]]["hashes"][p["seq"]] for p in links if p not in old)])
+    lacks = gone - streams.keys() or heads or old or not streams or not all(s["closed"] for s in streams.values())
     return "incomplete" if lacks else "intact"
 
 

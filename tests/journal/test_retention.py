@@ -25,6 +25,7 @@ from otel_audit.journal.retention import Limits
 from otel_audit.journal.writer import JournalWriter
 from otel_audit.retention import Retention
 from otel_audit.trail import AuditTrail
+from tests import stranger
 from tests.writer.trails import codes, data_of, eventually, open_trail, run_python, verified
 
 AGE = 3600.0
@@ -309,6 +310,7 @@ def test_a_forked_childs_parent_that_was_pruned_is_no_missing_stream(tmp_path: P
         """
 import os, sys
 from pathlib import Path
+from tests import stranger
 from tests.writer.trails import open_trail
 with open_trail(Path(sys.argv[1])) as trail:
     trail.record("a.b")
@@ -326,6 +328,7 @@ with open_trail(Path(sys.argv[1])) as trail:
     with later(tmp_path) as trail:
         assert keep(trail).prune() == 1
     assert codes(verified(tmp_path)) == {"PRUNED"}
+    assert stranger.verdict(tmp_path) == "incomplete"
 
 
 def test_a_torn_tail_goes_with_its_stream(tmp_path: Path) -> None:
@@ -358,6 +361,7 @@ def test_a_segment_that_repeats_the_last_lines_of_the_one_before_is_cut_where_it
     with later(tmp_path) as trail:
         assert keep(trail).prune() == 1
     assert codes(verified(tmp_path)) == {"PRUNED"}
+    assert stranger.verdict(tmp_path) == "incomplete"
 
 
 def test_a_segment_whose_beginning_cannot_be_read_is_left_to_the_verifier(tmp_path: Path) -> None:
@@ -440,14 +444,11 @@ def test_nothing_is_removed_under_a_sink_that_is_still_reading(tmp_path: Path) -
     given = {"journal": str(tmp_path / "j"), "sinks": [f"file://{out}"], "segment_bytes": 4000}
     trail = build_trail(given, {})
     keeper = keep(trail, age=None, size=0, sinks=(f"file:{out}",))
-    removed = 0
-    for _ in range(60):
-        fill(trail, 20)
-        removed += keeper.prune()
+    for _ in range(6):
+        fill(trail, 200)
+        eventually(keeper.prune, within=10.0)
     assert trail.flush(20.0)
-    removed += keeper.prune()
     trail.close()
-    assert removed > 20
     lines = out.read_bytes().splitlines(keepends=True)
     assert [read_seq(line) for line in lines] == [*range(1, len(lines) + 1)]
     assert len(lines) > 1200
@@ -500,3 +501,4 @@ def test_whatever_happens_a_pruned_journal_is_never_tampered_with(tmp_path_facto
         trail.close()
     report = verified(journal)
     assert report.exit_code in {0, 3}, report.findings.listed
+    assert stranger.verdict(journal) == {0: "intact", 3: "incomplete"}[report.exit_code]
