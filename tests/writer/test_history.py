@@ -23,6 +23,7 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
     max_leaves=6,
 )
+DATA = st.dictionaries(st.text(max_size=5), VALUES, max_size=3)
 
 
 class Trail(AuditTrail):
@@ -84,14 +85,25 @@ class History(RuleBasedStateMachine):
         store = JournalWriter(self.journal, segment_bytes=self.segment_bytes)
         self.trails.append(Trail(store, intervals=Intervals(sync=0.001, heartbeat=0)))
 
-    @precondition(lambda self: self.trails)
-    @rule(data=st.dictionaries(st.text(max_size=5), VALUES, max_size=3), audit=VALUES, which=st.integers(0, 2))
-    def record(self, data: dict[str, Any], audit: Any, which: int) -> None:
-        trail = self.trails[which % len(self.trails)]
+    def note(self, trail: Trail, data: dict[str, Any], audit: Any) -> None:
         self.count += 1
         receipt = trail.record("a.b", {"actor": audit, "outcome": audit}, {**data, "n": self.count})
         if receipt.seq is not None:
             self.kept.add(self.count)
+
+    @precondition(lambda self: self.trails)
+    @rule(data=DATA, audit=VALUES, which=st.integers(0, 2), times=st.integers(1, 6))
+    def record(self, data: dict[str, Any], audit: Any, which: int, times: int) -> None:
+        for _ in range(times):
+            self.note(self.trails[which % len(self.trails)], data, audit)
+
+    @precondition(lambda self: self.trails)
+    @rule(which=st.integers(0, 2), room=st.integers(0, 600), times=st.integers(1, 4))
+    def record_on_a_full_disk(self, which: int, room: int, times: int) -> None:
+        self.room = room
+        for _ in range(times):
+            self.note(self.trails[which % len(self.trails)], {}, None)
+        self.room = None
 
     @precondition(lambda self: self.trails)
     @rule(which=st.integers(0, 2))
@@ -157,7 +169,7 @@ class History(RuleBasedStateMachine):
 
 TestHistory = History.TestCase
 TestHistory.settings = settings(
-    max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
 )
 
 
