@@ -264,7 +264,8 @@ class Shipper:
 
     def _ship_batch(self, lane: Lane) -> bool:
         sink = self._open_sink()
-        stretch = self._read(lane, sink)
+        most = min(sink.max_records, _PROBE_RECORDS) if self._probing else sink.max_records  # is it back?
+        stretch = self._read(lane, most, sink.max_bytes)
         if stretch is None:
             return self._finish_if_over(lane)
         batch = Batch(lane.stream, stretch.seqs, stretch.data)
@@ -280,8 +281,7 @@ class Shipper:
         records = len(chosen) - (self._refusals.count - refused)
         self._unconfirmed.add(lane, stretch.after, records, size, oldest)
         self._confirm(sink.window)
-        if lane.is_due():
-            self._save(lane)
+        self._save_if_due(lane)
         return True
 
     def _choose(self, batch: Batch) -> tuple[Sequence[SealedLine], int]:
@@ -291,12 +291,11 @@ class Shipper:
         chosen = [one for one in batch if self._route(one.line)]
         return chosen, sum([len(one.line) for one in chosen])
 
-    def _read(self, lane: Lane, sink: Sink) -> Stretch | None:
-        """Return the next lines. While the sink is down, a few records try whether it is back."""
+    def _read(self, lane: Lane, most: int, size: int) -> Stretch | None:
+        """Return the next lines; if they are not many, wait for more to come as long as may be."""
         if lane.sent == lane.end:
             return None
-        most = min(sink.max_records, _PROBE_RECORDS) if self._probing else sink.max_records
-        found = self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=sink.max_bytes)
+        found = self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=size)
         if not self._linger or found is None or len(found.seqs) == most:
             return found
         if self._has_more(lane, found.after):
@@ -304,7 +303,7 @@ class Shipper:
         self._hurry.clear()
         if not self._waiting and not self._stop.is_set():
             self._hurry.wait(self._linger)
-        return self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=sink.max_bytes)
+        return self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=size)
 
     def _has_more(self, lane: Lane, after: Position) -> bool:
         return self._source.read_stretch(lane.stream, after, max_records=1, max_bytes=1) is not None
@@ -348,11 +347,15 @@ class Shipper:
                 return
             self._confirm(0)
         for lane in self._lanes.values():
-            self._save(lane)
+            self._save_if_due(lane)
 
     def _tell(self) -> None:
         with self._changed:
             self._changed.notify_all()
+
+    def _save_if_due(self, lane: Lane) -> None:
+        if lane.is_due():
+            self._save(lane)
 
     def _save(self, lane: Lane, *, finished: bool = False) -> bool:
         """Keep a lane's place. Where that fails the sink is not to blame: lines would be sent again, no more."""
