@@ -117,6 +117,8 @@ class AuditTrail:
         self._introduction: dict[str, Any] = {}
         self._on_failure = (policy or FailurePolicy()).on_failure
         self._acks = durability == "ack"
+        self.waits = durability in {"ack", "always"}
+        """Whether a record just sealed is less safe than the durability level says, so that `settle` has to wait."""
         self._ack_timeout = ack_timeout
         self._fast_fail = fast_fail
         self._watches: tuple[Watch, ...] = ()

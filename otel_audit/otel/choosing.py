@@ -64,6 +64,8 @@ def choose(select: Select) -> Chooser:
         tests.append(_named(_listed(names)))
     if (names := select.get("loggers")) is not None:
         tests.append(_by_logger(_listed(names)))
+    if len(tests) == 1:
+        return tests[0]
     return lambda record, attributes: all(test(record, attributes) for test in tests)
 
 

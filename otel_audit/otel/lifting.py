@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, Final, TypeAlias
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 
 from otel_audit.canonical import Alteration
@@ -41,16 +42,21 @@ def lift(door: Door, record: ReadableLogRecord | ReadWriteLogRecord, attributes:
     inner = record.log_record
     scope = record.instrumentation_scope
     logger = scope.name if scope is not None and type(scope.name) is str else None
-    body, level, trace = inner.body, _level(inner), _trace(inner)
-    notes = _limits_reached(record, attributes)
-    when = _time(inner, notes)
+    body, level, when = inner.body, inner.severity_text, inner.timestamp
+    notes = _limits_reached(inner.attributes, attributes)
+    trace = _trace(inner) if inner.trace_id else None
     if (
-        not (notes or inner.event_name or level is None or logger is None or when is None)
+        _ordinary.issuperset(attributes)
         and type(body) is str
-        and _ordinary.issuperset(attributes)
+        and type(level) is str
+        and type(when) is int
+        and 0 <= when < _LATEST
+        and logger is not None
+        and not (notes or inner.event_name)
         and (head := door.admit_plain(attributes, when, level, logger, body, trace=trace)) is not None
     ):
         return head
+    level, when = _level(inner), _time(inner, notes)
     data = dict(attributes)
     name = inner.event_name
     for each in EVENT_NAME_ATTRIBUTES:
@@ -85,10 +91,12 @@ def _read_schema(data: dict[str, Any]) -> dict[str, Any] | None:
     audit: dict[str, Any] = {}
     given = data.get("audit")
     if isinstance(given, Mapping):
-        audit.update(data.pop("audit"))
+        del data["audit"]
+        # The passing record keeps the mappings that the caller gave: they are not ours to add to.
+        audit.update({name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()})
     elif isinstance(given, str):
         audit["event_name"] = data.pop("audit")
-    for name in sorted(unknown):
+    for name in [name for name in data if name in unknown]:
         if name.startswith(_PREFIXES):
             if (path := _path(name)) is not None:
                 _put(audit, path, data.pop(name))
@@ -99,16 +107,17 @@ def _read_schema(data: dict[str, Any]) -> dict[str, Any] | None:
 
 def _put(audit: dict[str, Any], path: _Path, value: Any) -> None:
     """Set a member; `actor` and `actor.id` may both be given, in any order."""
-    member, *rest = path
-    known = audit.get(member)
-    if rest:
-        inner = dict(known) if isinstance(known, Mapping) else {} if known is None else {"id": known}
-        _put(inner, tuple(rest), value)
-        audit[member] = inner
-    elif isinstance(known, Mapping) and not isinstance(value, Mapping):
-        audit[member] = {**known, "id": value}
+    place = audit
+    for member in path[:-1]:
+        inner = place.get(member)
+        if type(inner) is not dict:
+            inner = place[member] = {} if inner is None else {"id": inner}
+        place = inner
+    known = place.get(path[-1])
+    if type(known) is dict and not isinstance(value, Mapping):
+        known["id"] = value
     else:
-        audit[member] = value
+        place[path[-1]] = value
 
 
 def _paths(names: Any, path: _Path = ()) -> dict[str, _Path]:
@@ -163,13 +172,14 @@ def _trace(inner: Any) -> dict[str, Any] | None:
     }
 
 
-def _limits_reached(record: ReadableLogRecord | ReadWriteLogRecord, attributes: Mapping[str, Any]) -> list[Alteration]:
+def _limits_reached(kept: Any, attributes: Mapping[str, Any]) -> list[Alteration]:
     """Say what the SDK's attribute limits took before the processor saw the record: nobody can bring it back."""
+    if not isinstance(kept, BoundedAttributes):
+        return []
     notes: list[Alteration] = []
-    if dropped := record.dropped_attributes:
-        notes.append(Alteration("/data", "attributes dropped by the SDK", dropped))
-    longest = getattr(record.log_record.attributes, "max_value_len", None)
-    if longest is not None:
+    if kept.dropped:
+        notes.append(Alteration("/data", "attributes dropped by the SDK", kept.dropped))
+    if (longest := kept.max_value_len) is not None:
         notes += [
             Alteration(f"/data/{name}", "perhaps cut by the SDK", longest)
             for name, value in attributes.items()

@@ -90,7 +90,12 @@ class AuditLogRecordProcessor(LogRecordProcessor):
             self._pass_on(log_record)
             return
         attributes: dict[str, Any] = given.copy() if kind is BoundedAttributes else dict(given or ())  # type: ignore[union-attr]
-        if self._selects(log_record, attributes):
+        try:
+            chosen = self._is_audit(log_record, attributes)
+        except Exception as error:  # noqa: BLE001 - `select` is the application's code
+            self._fail(error)
+            chosen = True  # a record too many, rather than one too few
+        if chosen:
             self._record(log_record, attributes)
         elif self._next is not None:
             self._next.on_emit(log_record)
@@ -110,13 +115,6 @@ class AuditLogRecordProcessor(LogRecordProcessor):
         if self._next is not None:
             self._next.shutdown()
 
-    def _selects(self, log_record: ReadWriteLogRecord, attributes: dict[str, Any]) -> bool:
-        try:
-            return self._is_audit(log_record, attributes)
-        except Exception as error:  # noqa: BLE001 - `select` is the application's code
-            self._fail(error)
-            return True  # a record too many, rather than one too few
-
     def _record(self, log_record: ReadWriteLogRecord, attributes: dict[str, Any]) -> None:
         try:
             trail = self._trail or current_trail()
@@ -128,16 +126,20 @@ class AuditLogRecordProcessor(LogRecordProcessor):
         if head is None:
             self._pass_on(log_record)
             return
-        if self._next is None:
-            line = self._seal(trail, head)
+        try:
+            if self._next is None:
+                line = trail.seal(head)
+                if line is not None:
+                    log_record.log_record.attributes = Tagged(attributes, line)
+            else:
+                line = self._seal_and_hand_on(trail, head, log_record, attributes)
             if line is not None:
-                log_record.log_record.attributes = Tagged(attributes, line)
-        else:
-            line = self._seal_and_hand_on(trail, head, log_record, attributes)
-        if line is not None:
-            if twice.watching:
-                twice.note_sealed("processor", trail, *_call(log_record))
-            self._settle(trail, line)
+                if twice.watching:
+                    twice.note_sealed("processor", trail, *_call(log_record))
+                if trail.waits:
+                    trail.settle(line)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error)
 
     def _seal(self, trail: AuditTrail, head: bytes) -> bytes | None:
         try:
@@ -145,12 +147,6 @@ class AuditLogRecordProcessor(LogRecordProcessor):
         except Exception as error:  # noqa: BLE001 - as above
             self._fail(error)
             return None
-
-    def _settle(self, trail: AuditTrail, line: bytes) -> None:
-        try:
-            trail.settle(line)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(error)
 
     def _seal_and_hand_on(
         self, trail: AuditTrail, head: bytes, log_record: ReadWriteLogRecord, attributes: dict[str, Any]
