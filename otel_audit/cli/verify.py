@@ -152,7 +152,7 @@ def _print(report: Report, seconds: float) -> None:
                 f"stream {stream.stream}: records {stream.first_seq} to {stream.last_seq}, "
                 f"{stream.first_time[:19]}Z to {stream.last_time[:19]}Z, {end}, {stream.tier}"
             )
-            if stream.signed or stream.anchored:
+            if stream.signed and stream.proved != report.tier.sentence:
                 say(f"    {stream.proved}")
     rate = report.records / seconds if seconds else 0.0
     say(

@@ -89,7 +89,7 @@ CODES: Final[dict[str, Code]] = {
     # What the policy demands.
     "NO_POLICY": Code(
         _I,
-        "The stream has checkpoints, but no policy says whose signature counts: none was checked.",
+        "The stream has checkpoints, but no policy says whose signature counts: none was trusted.",
         _POLICY,
     ),
     "NOT_SIGNED": Code(_U, "The policy demands a signature, and no trusted key has signed this stream.", _POLICY),

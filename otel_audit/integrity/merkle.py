@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from struct import Struct
 from typing import Final
 
 from otel_audit.errors import AuditError
@@ -31,6 +32,10 @@ EMPTY_ROOT: Final = sha256(b"").digest()
 """Root of the tree without leaves."""
 
 Packed = bytes | bytearray | memoryview
+
+_NODE: Final = sha256(b"\x01")
+"""What every inner node's hash begins with. Never updated, only copied."""
+_PAIRS: Final = Struct(f"{2 * HASH_SIZE}s").iter_unpack
 
 
 class ProofError(AuditError, ValueError):
@@ -120,9 +125,12 @@ class Frontier:
 def _complete_root(level: bytes) -> bytes:
     """Return the root over a power of two of packed leaves, level by level."""
     while len(level) > HASH_SIZE:
-        level = b"".join(
-            [sha256(b"\x01" + level[place : place + 64]).digest() for place in range(0, len(level), 2 * HASH_SIZE)]
-        )
+        parents = []
+        for pair in _PAIRS(level):
+            node = _NODE.copy()  # takes half the time that making a new one does
+            node.update(pair[0])
+            parents.append(node.digest())
+        level = b"".join(parents)
     return level
 
 

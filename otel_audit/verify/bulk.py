@@ -48,6 +48,8 @@ _TAIL: Final = re.compile(
 _LONGEST_TAIL: Final = 256
 _FRACTIONS: Final = re.compile(r"(?:[0-9]{9}Z)+")
 _SCALARS: Final = frozenset({str, int, bool, type(None)})
+_LEAF: Final = sha256(b"\x00")
+"""What every record's hash begins with (RFC 6962, section 2.1). Never updated, only copied."""
 _BEYOND_BMP: Final = tuple(bytes([lead]) for lead in range(0xF0, 0xF5))
 
 Head = dict[str, Any]
@@ -104,7 +106,12 @@ def read_runs(lines: Sequence[bytes]) -> list[Run] | None:
 
 
 def _read_run(lines: Sequence[bytes], stream: str, seq: int, prev: str | None) -> Run | None:
-    hashes = [sha256(b"\x00%b}" % line[:-_HASH_END]).hexdigest() for line in lines]
+    hashes = []
+    for line in lines:
+        leaf = _LEAF.copy()  # takes half the time that making a new one does
+        leaf.update(line[:-_HASH_END])
+        leaf.update(b"}")
+        hashes.append(leaf.hexdigest())
     tails = _tails(stream, seq, prev, hashes)
     length = len(tails) // len(lines)
     if b"".join([line[-length:] for line in lines]) != tails:
