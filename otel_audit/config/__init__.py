@@ -46,6 +46,9 @@ def configure(
     redact: Sequence[str] | None = None,
     redact_except: Sequence[str] | None = None,
     signing_key_file: str | os.PathLike[str] | None = None,
+    checkpoint_interval: float | str | None = None,
+    checkpoint_records: int | None = None,
+    anchors: Sequence[str] | None = None,
 ) -> AuditTrail:
     """Build the process's audit trail and make it the one that handlers and the API use.
 
@@ -77,7 +80,10 @@ def configure(
         select: which of those records: a mapping with `level`, `marker`, `loggers`.
         redact: names whose values are masked, beside the usual ones.
         redact_except: names whose values are not masked after all.
-        signing_key_file: private key that signs checkpoints.
+        signing_key_file: private key, or epoch keys, that sign checkpoints.
+        checkpoint_interval: longest time from a record to its signature.
+        checkpoint_records: records after which a checkpoint is signed sooner.
+        anchors: where each checkpoint goes as well: `directory:///path`.
 
     Raises:
         ConfigurationError: a setting is unusable; a line for each says which, where it is from and what to do.

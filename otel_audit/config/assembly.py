@@ -24,6 +24,7 @@ from .settings import SCHEMA, Settings
 from .sinks import SinkSettings
 
 if TYPE_CHECKING:
+    from ..integrity.signatures import Signer
     from ..journal.memory import MemoryJournal
     from ..journal.writer import JournalWriter
     from ..shipping import Source
@@ -60,9 +61,10 @@ def assemble(effective: Effective) -> AuditTrail:
     Raises:
         ConfigurationError: settings do not go together, or a sink cannot be built; a line for each.
     """
+    signer = _open_signer(effective.settings)  # first: it must not have left the epoch that the stream begins in
     trail = _assemble(effective)
-    if effective.settings.signing_key_file is not None:
-        _sign(trail, effective.settings)
+    if signer is not None:
+        _sign(trail, effective.settings, signer)
     return trail
 
 
@@ -113,19 +115,37 @@ def _make_trail(effective: Effective, store: Any) -> AuditTrail:
     )
 
 
-def _sign(trail: AuditTrail, settings: Settings) -> None:
-    from ..checkpoints import Checkpoints
+def _open_signer(settings: Settings) -> Signer | None:
+    path = settings.signing_key_file
+    if path is None:
+        if settings.anchors:
+            raise ConfigurationError("anchors keep signed checkpoints: give a signing_key_file, or leave anchors out")
+        return None
     from ..integrity.opening import open_signer
 
     try:
-        signer = open_signer(cast("str", settings.signing_key_file))
+        return open_signer(path)
     except OSError as error:
         raise ConfigurationError(
-            f"signing_key_file: {settings.signing_key_file}: {error.strerror or error}; make one with `otel-audit keys`"
+            f"signing_key_file: {path}: {error.strerror or error}; make one with `otel-audit keys`"
         ) from error
+
+
+def _sign(trail: AuditTrail, settings: Settings, signer: Signer) -> None:
+    from ..checkpoints import Checkpoints
+    from ..integrity import CHECKPOINTS
+    from .anchors import make_anchors
+
     on_disk = settings.journal is not None and settings.journal != MEMORY
-    directory = Path(cast("str", settings.journal)) / "checkpoints" if on_disk else None
-    trail.accompany(Checkpoints(trail, [signer], directory=directory))
+    checkpoints = Checkpoints(
+        trail,
+        [signer],
+        directory=Path(cast("str", settings.journal)) / CHECKPOINTS if on_disk else None,
+        anchors=make_anchors(settings.anchors),
+        interval=settings.checkpoint_interval,
+        every=settings.checkpoint_records,
+    )
+    trail.accompany(checkpoints)
 
 
 def _check_retention(settings: Settings) -> None:

@@ -15,7 +15,20 @@ from urllib.parse import unquote
 from otel_audit.sinks.urls import nearest
 from otel_audit.units import parse_bytes, parse_seconds
 
-__all__ = ["ATTRIBUTES", "NAMES", "PATH", "RULES", "TEXT", "TRUTH", "Kind", "choice", "duration", "show", "size"]
+__all__ = [
+    "ATTRIBUTES",
+    "NAMES",
+    "PATH",
+    "RULES",
+    "TEXT",
+    "TRUTH",
+    "Kind",
+    "choice",
+    "count",
+    "duration",
+    "show",
+    "size",
+]
 
 
 @dataclass(frozen=True)
@@ -124,6 +137,19 @@ def size(*, least: int = 0) -> Kind:
 
     written = {"type": "string", "pattern": r"^\s*(\d+\.?\d*|\.\d+)\s*([KkMmGgTt][Ii]?[Bb]|[Bb])?\s*$"}
     return Kind("size", parse, {"anyOf": [{"type": "integer", "minimum": least}, written]})
+
+
+def count(*, least: int = 0) -> Kind:
+    """Return the kind of a number of things, at least `least`."""
+
+    def parse(value: object) -> int:
+        found = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+        if type(found) is not int or found < least:
+            raise ValueError(f"is {show(value)}; it must be a whole number, at least {least}")
+        return found
+
+    written = {"type": "string", "pattern": r"^\s*\d+\s*$"}
+    return Kind("number", parse, {"anyOf": [{"type": "integer", "minimum": least}, written]})
 
 
 def choice(*words: str) -> Kind:

@@ -15,7 +15,7 @@ from otel_audit.record import MAX_LINE
 from otel_audit.stream import Durability, FailurePolicy, OnFailure
 from otel_audit.trail import Intervals
 
-from .kinds import ATTRIBUTES, NAMES, PATH, RULES, TEXT, TRUTH, Kind, choice, duration, size
+from .kinds import ATTRIBUTES, NAMES, PATH, RULES, TEXT, TRUTH, Kind, choice, count, duration, size
 from .schemes import TYPES
 from .sinks import SINKS, SinkSettings
 
@@ -143,7 +143,16 @@ class Settings:
         "Names, beside the usual ones, whose values are masked before anything is written; `*` stands for anything.",
     )
     redact_except: tuple[str, ...] = _setting((), NAMES, "Names whose values are not masked after all.")
-    signing_key_file: str | None = _setting(None, PATH, "Private key (PKCS#8 PEM, mode 0600) that signs checkpoints.")
+    signing_key_file: str | None = _setting(
+        None, PATH, "Private key (PKCS#8 PEM or epoch keys, mode 0600) that signs checkpoints."
+    )
+    checkpoint_interval: float = _setting(1.0, duration(above=True), "Longest time from a record to its signature.")
+    checkpoint_records: int = _setting(1024, count(least=1), "Records after which a checkpoint is signed sooner.")
+    anchors: tuple[str, ...] = _setting(
+        (),
+        NAMES,
+        "Where each checkpoint goes as well, out of the log's reach: `directory:///path`. Needs `signing_key_file`.",
+    )
 
 
 SCHEMA: Final[dict[str, Setting]] = {

@@ -40,6 +40,7 @@ class Bench:
         self.journal = directory / "journal"
         self.file = directory / "out.jsonl"
         self.key = directory / "key.pem"
+        self.anchor = directory / "anchor"
         self.trail: AuditTrail
 
     def lines(self) -> list[dict[str, Any]]:
@@ -137,6 +138,19 @@ def _log(bench: Bench, **extra: Any) -> bool:
     return any(line.get("message") == "paid" for line in bench.lines())
 
 
+def _checkpoint_within(bench: Bench) -> bool:
+    """Whether a checkpoint stands in the stream by itself, and soon."""
+    for _ in range(5):
+        otel_audit.record("order.pay")
+    return eventually(lambda: any(line["event_name"] == "audit.checkpoint" for line in bench.lines()), 0.5)
+
+
+def _anchored(bench: Bench) -> bool:
+    otel_audit.record("order.pay")
+    bench.trail.close()
+    return any(bench.anchor.glob("*.checkpoint"))
+
+
 def _raises_on_loss(bench: Bench) -> bool:
     try:
         return not bench.lost()
@@ -230,6 +244,12 @@ CASES: dict[str, Case] = {
         {"pin": 1, "otp": "[redacted]", "apiKey": 3},
         {"pin": "[redacted]", "otp": "[redacted]", "apiKey": "[redacted]"}),
     "signing_key_file": Case("{key}", lambda b: "keys" in b.opening(), expected=True, otherwise=False),
+    "checkpoint_interval": Case("20ms", _checkpoint_within, expected=True, otherwise=False,
+        base={"signing_key_file": "{key}", "config": {"checkpoint_interval": "1h"}}),
+    "checkpoint_records": Case("3", _checkpoint_within, expected=True, otherwise=False,
+        base={"signing_key_file": "{key}", "config": {"checkpoint_interval": "1h"}}),
+    "anchors": Case("directory://{anchor}", _anchored, expected=True, otherwise=False,
+        base={"signing_key_file": "{key}"}),
 }  # fmt: skip
 
 
@@ -239,8 +259,10 @@ def configure(bench: Bench, case: Case, name: str, how: str, monkeypatch: pytest
     value = case.value
     if isinstance(value, str):
         value = value.replace("{journal}", str(bench.journal)).replace("{file}", str(bench.file))
-        value = value.replace("{key}", str(bench.key))
+        value = value.replace("{key}", str(bench.key)).replace("{anchor}", str(bench.anchor))
     lower = dict(given.pop("config", {}))
+    if "signing_key_file" in given:
+        given["signing_key_file"] = bench.key
     if how == "argument":
         given[name] = value
     else:
@@ -260,6 +282,7 @@ def configure(bench: Bench, case: Case, name: str, how: str, monkeypatch: pytest
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     keys.generate(bench.key, "shop.example/audit")
+    bench.anchor.mkdir()
     yield bench
     if hasattr(bench, "trail"):
         bench.trail.close(timeout=0.1)
