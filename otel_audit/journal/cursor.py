@@ -43,7 +43,11 @@ class Cursor:
             os.close(descriptor)
             return False
         self._descriptor = descriptor
-        self.position, self.finished = _read(self._path)
+        try:
+            self.position, self.finished = _read(self._path)
+        except OSError:
+            self.close()
+            raise
         return True
 
     def move(self, position: Position, *, finished: bool = False) -> None:
@@ -105,12 +109,10 @@ def list_cursors(journal: Path) -> list[str]:
 def _replace(path: Path, content: Mapping[str, Any]) -> None:
     """Put new content under a name, durably: whoever reads sees the old or the new, whatever happens."""
     temporary = path.with_suffix(".new")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, json.dumps(content).encode())
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
+        file.write(json.dumps(content).encode())
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(temporary, path)
     sync_directory(path.parent)
 

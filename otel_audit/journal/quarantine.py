@@ -25,9 +25,8 @@ def quarantine(journal: Path, sink: str, line: bytes, reason: str) -> None:
     directory = journal / QUARANTINE
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     entry = json.dumps({"reason": reason[:1024], "line": line.decode(errors="backslashreplace").removesuffix("\n")})
-    descriptor = os.open(directory / quote(sink, safe=""), os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        os.write(descriptor, entry.encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    path = directory / quote(sink, safe="")
+    with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600), "ab") as file:
+        file.write(entry.encode() + b"\n")
+        file.flush()
+        os.fsync(file.fileno())

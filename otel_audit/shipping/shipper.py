@@ -7,9 +7,11 @@ and the far end gets some lines twice rather than not at all.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
 from ..journal.reader import Position, Stretch
@@ -99,8 +101,8 @@ class Shipper:
         self._thread: threading.Thread | None = None
         self._starting = threading.RLock()
         self._stop = threading.Event()
-        self._news = threading.Event()
-        self._hurry = threading.Event()
+        # Unlike an Event, it can be told from a signal handler that came in the middle of telling it.
+        self._news: SimpleQueue[None] = SimpleQueue()
         self._waiting = 0
         self._changed = threading.Condition()
         self._lanes: dict[str, Lane] = {}
@@ -132,12 +134,12 @@ class Shipper:
 
     def notify(self) -> None:
         """Say that there may be something to ship."""
-        self._news.set()
+        if self._news.empty():
+            self._news.put(None)
 
     def finish(self) -> None:
-        """Look for what there is to ship, without lingering."""
-        self._news.set()
-        self._hurry.set()
+        """Look for what there is to ship."""
+        self.notify()
 
     def forget(self) -> None:
         """In a forked child: leave the parent's connection and cursors alone, and start anew when asked to."""
@@ -156,7 +158,7 @@ class Shipper:
             self._adopt_at = float("-inf")
         with self._changed:
             self._waiting += 1
-            self.finish()
+            self.notify()
             try:
                 while not self._has(stream, seq):
                     left = deadline - time.monotonic()
@@ -173,7 +175,7 @@ class Shipper:
         A thread that is stuck in its sink ends once it gets out of there; until then it holds its streams' cursors.
         """
         self._stop.set()
-        self.finish()
+        self.notify()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, timeout))
@@ -205,7 +207,7 @@ class Shipper:
         while True:
             while not self._stop.is_set():
                 if not self._try_to_ship():
-                    self._wait_for_news()
+                    self._wait_for_news(_SETTLE_INTERVAL if self._unconfirmed else self._poll)
             self._leave()
             with self._starting:
                 if self._stop.is_set():  # else it was started again in the meantime
@@ -300,9 +302,9 @@ class Shipper:
             return found
         if self._has_more(lane, found.after):
             return found  # full by its bytes
-        self._hurry.clear()
-        if not self._waiting and not self._stop.is_set():
-            self._hurry.wait(self._linger)
+        until = time.monotonic() + self._linger
+        while not self._waiting and not self._stop.is_set() and (left := until - time.monotonic()) > 0:
+            self._wait_for_news(left)
         return self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=size)
 
     def _has_more(self, lane: Lane, after: Position) -> bool:
@@ -366,9 +368,9 @@ class Shipper:
             return False
         return True
 
-    def _wait_for_news(self) -> None:
-        self._news.wait(_SETTLE_INTERVAL if self._unconfirmed else self._poll)
-        self._news.clear()
+    def _wait_for_news(self, seconds: float) -> None:
+        with contextlib.suppress(Empty):
+            self._news.get(timeout=seconds)
 
     def _rest(self, error: SinkUnavailable) -> None:
         """The sink is down: go back to what is confirmed, and wait, longer each time."""
