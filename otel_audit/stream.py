@@ -270,7 +270,7 @@ class Stream:
         Raises:
             RecordLost: it is written but not durable, and the policy says to raise.
         """
-        if self._syncs and self._holder != _get_ident():
+        if self._syncs and not self._is_inside():
             self._make_durable()
 
     def put(self, head: bytes) -> None:
@@ -291,7 +291,7 @@ class Stream:
             self._drain_unless_held()
         if waiting is not None and waiting.error is not None:
             self._answer_for(waiting)
-        if self._syncs and self._holder != _get_ident():
+        if self._syncs and not self._is_inside():
             self._make_durable()
 
     def _write_through(self, head: bytes) -> _Waiting | bytes:
@@ -301,8 +301,8 @@ class Stream:
         """
         me = _get_ident()
         with self._lock:  # unlike `acquire`, nothing can come between taking it and the promise to release it
-            self._holder = me
             try:
+                self._holder = me
                 if not self._plain:
                     waiting = _Waiting(head)
                     self._waiting.append(waiting)
@@ -327,13 +327,17 @@ class Stream:
                 self._holder = 0
         return line
 
+    def _is_inside(self) -> bool:
+        """Tell whether this thread is in the middle of a write, and a signal handler or `__del__` came here."""
+        return self._holder == _get_ident() and self._lock.locked()
+
     def _drain_waiting(self) -> None:
-        me = _get_ident()
-        if self._holder == me:
+        if self._is_inside():
             return  # called from inside our own write, by a signal handler or __del__: it is taken along
+        me = _get_ident()
         with self._lock:
-            self._holder = me
             try:
+                self._holder = me
                 self._drain()
             finally:
                 self._holder = 0
@@ -517,12 +521,12 @@ class Stream:
         Raises:
             RuntimeError: this thread is in the middle of a write, and a signal handler or `__del__` came here.
         """
-        me = _get_ident()
-        if self._holder == me:
+        if self._is_inside():
             raise RuntimeError("the audit trail is in the middle of a write; do this from outside of it")
+        me = _get_ident()
         with self._lock:
-            self._holder = me
             try:
+                self._holder = me
                 return work()
             finally:
                 self._holder = 0
@@ -569,7 +573,7 @@ class Stream:
 
     def _stand_still(self) -> None:
         """Before a fork: let no thread be in the middle of a record."""
-        self._held_for_fork = self._holder != threading.get_ident()
+        self._held_for_fork = not self._is_inside()
         if self._held_for_fork:
             self._lock.acquire()
             self.store.lock.acquire()

@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
 from . import __version__
@@ -126,7 +127,8 @@ class AuditTrail:
         self._keeper: threading.Thread | None = None
         self._starting = threading.RLock()
         self._stop = threading.Event()
-        self._dirty = threading.Event()
+        # Unlike an Event, it can be told from a signal handler that came in the middle of telling it.
+        self._dirty: SimpleQueue[None] = SimpleQueue()
         self._rests = True
         self._closes_in = 0
         self.stream = Stream(
@@ -251,7 +253,7 @@ class AuditTrail:
         if self._keeper is None or not self._keeper.is_alive():
             self._start()
         self._rests = False
-        self._dirty.set()
+        self._dirty.put(None)
 
     def accompany(self, companion: Companion) -> None:
         """Have something run beside the stream. To be called before the first record."""
@@ -310,7 +312,7 @@ class AuditTrail:
         """
         deadline = time.monotonic() + timeout
         self._stop.set()
-        self._dirty.set()  # wakes the keeper, which would otherwise see it only at its next tick
+        self._dirty.put(None)  # wakes the keeper, which would otherwise see it only at its next tick
         keeper, self._keeper = self._keeper, None
         if keeper is not None and keeper is not threading.current_thread() and keeper.is_alive():
             keeper.join(timeout)
@@ -357,9 +359,10 @@ class AuditTrail:
         next_tick += _TICK
         next_beat += self.intervals.heartbeat or float("inf")
         while not self._stop.is_set():
-            if self._dirty.wait(max(0.0, min(next_tick, next_beat) - time.monotonic())):
+            if _has_news(self._dirty, max(0.0, min(next_tick, next_beat) - time.monotonic())):
                 self._stop.wait(min(self.intervals.sync, _TICK))
-                self._dirty.clear()
+                while _has_news(self._dirty, 0):
+                    pass
                 self._rests = True
                 self._guard(self.stream.sync)
                 for companion in self._companions:
@@ -409,11 +412,19 @@ class AuditTrail:
         self._keeper = None
         self._starting = threading.RLock()
         self._stop = threading.Event()
-        self._dirty = threading.Event()
+        self._dirty = SimpleQueue()
         self._rests = True
         self._degraded = {}
         for companion in self._companions:
             companion.forget()
+
+
+def _has_news(queue: SimpleQueue[None], timeout: float) -> bool:
+    try:
+        queue.get(timeout=timeout)
+    except Empty:
+        return False
+    return True
 
 
 def describe_process() -> dict[str, Any]:
