@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
+from queue import Empty, SimpleQueue
 from typing import Final
 
 from otel_audit.errors import AuditError
@@ -79,7 +80,8 @@ class Checkpointer:
         self._queue: deque[tuple[str, float]] = deque()
         self._seen = 0
         self._wake_at = every
-        self._wake = threading.Event()
+        # Unlike an Event, it can be told from a signal handler that came in the middle of telling it.
+        self._wake: SimpleQueue[None] = SimpleQueue()
         self._asked: deque[threading.Event] = deque()
         self._fold_lock = threading.Lock()
         self._frontier = Frontier()
@@ -107,7 +109,7 @@ class Checkpointer:
         self._seen = seq
         if seq >= self._wake_at:
             self._wake_at = seq + _QUEUE_LIMIT  # the thread lowers it again when it has caught up
-            self._wake.set()
+            self._wake.put(None)
             if len(self._queue) > _QUEUE_LIMIT:
                 self._drain(self._clock())
 
@@ -124,7 +126,7 @@ class Checkpointer:
             return
         done = threading.Event()
         self._asked.append(done)
-        self._wake.set()
+        self._wake.put(None)
         done.wait(timeout)
 
     def close(self, timeout: float = 5.0, *, ending: Callable[[], None] | None = None) -> None:
@@ -138,7 +140,7 @@ class Checkpointer:
         deadline = time.monotonic() + timeout
         self._closed = True
         _live.discard(self)
-        self._wake.set()
+        self._wake.put(None)
         if self._thread.is_alive():
             self._thread.join(timeout)
         idle = not self._thread.is_alive()
@@ -159,8 +161,10 @@ class Checkpointer:
 
     def _run(self) -> None:
         while not self._closed:
-            self._wake.wait(self._interval)
-            self._wake.clear()
+            with contextlib.suppress(Empty):
+                self._wake.get(timeout=self._interval)
+                while True:
+                    self._wake.get_nowait()
             asked = [self._asked.popleft() for _ in range(len(self._asked))]
             if not self._closed:
                 self._try(self._checkpoint)

@@ -167,7 +167,9 @@ class _Reader:
                 continue
             if items[0].startswith(_DIRECTIVE):
                 self._directive([each for each in (items[0][len(_DIRECTIVE) :], *items[1:]) if each])
-            elif not items[0].startswith("#"):
+            elif items[0].startswith("#"):
+                self._comment(items)
+            else:
                 self._statement(items)
         if raw and not raw.endswith(b"\n"):
             self._fail("the last line does not end in a newline: is the file whole?")
@@ -177,6 +179,15 @@ class _Reader:
 
     def _fail(self, message: str) -> NoReturn:
         raise PolicyError(f"{self._source}, line {self._line}: {message}")
+
+    def _comment(self, items: list[str]) -> None:
+        """Pass over a comment, unless it is a demand whose mark was lost."""
+        mark, word, rest = items[0], items[1] if len(items) > 1 else "", items[2:]
+        if len(mark) <= 2 and (
+            (word in {"signed", "anchored"} and rest[:1] in (["always"], ["since"]))
+            or (word in {"max-age", "clock-skew", "revoker"} and len(rest) == 1)
+        ):
+            self._fail(f"a comment that reads like the demand {word!r}: begin it with `#!`, or put it in other words")
 
     def _statement(self, items: list[str]) -> None:
         word, *rest = items

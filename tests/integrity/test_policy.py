@@ -151,3 +151,16 @@ def test_no_changed_bit_makes_a_policy_trust_another_key() -> None:
         except PolicyError:
             continue
         assert {key.vkey for key in [*policy.logs, *policy.witness_keys()]} <= keys
+
+
+@pytest.mark.parametrize(
+    "line", ["# anchored always", "#? signed since 2026-11-01T00:00:00Z", "# max-age 2h", "#$ revoker k+00000000+AAAA"]
+)
+def test_a_demand_that_lost_its_mark_is_no_comment(line: str) -> None:
+    with pytest.raises(PolicyError, match="reads like the demand"):
+        Policy.parse(f"quorum none\n{line}\n".encode())
+
+
+@pytest.mark.parametrize("line", ["# signed by the two of us", "# anchored", "# max-age is what the auditor asked for"])
+def test_a_comment_may_speak_of_demands(line: str) -> None:
+    assert Policy.parse(f"{line}\nquorum none\n".encode()).max_age is None
