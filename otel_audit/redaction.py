@@ -86,9 +86,7 @@ class Redactor:
             return cleaned if any(new is not old for new, old in zip(cleaned, value, strict=True)) else value
         return value
 
-    def _clean_object(
-        self, value: dict[Any, Any], path: str, notes: list[Alteration], depth: int
-    ) -> dict[Any, Any]:
+    def _clean_object(self, value: dict[Any, Any], path: str, notes: list[Alteration], depth: int) -> dict[Any, Any]:
         replaced: dict[Any, Any] = {}
         if not self.harmless.issuperset(value):
             for name in value:

@@ -69,7 +69,5 @@ def _covers(pattern: str, logger: str) -> bool:
 def _level_number(level: Any) -> int:
     number = level if isinstance(level, int) else logging.getLevelName(str(level).upper())
     if not isinstance(number, int):
-        raise ConfigurationError(
-            f"select: {level!r} is not a logging level; use a name such as INFO or a number"
-        )
+        raise ConfigurationError(f"select: {level!r} is not a logging level; use a name such as INFO or a number")
     return number

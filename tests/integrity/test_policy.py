@@ -12,8 +12,14 @@ from hypothesis import strategies as st
 from otel_audit.integrity.policy import Policy, PolicyError
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Signer
 
-LOG, LOG2 = (Ed25519Signer.from_private("shop.example/audit", Ed25519PrivateKey.generate()).vkey for _ in range(2))
-W = [CosignatureSigner.from_private(f"witness.example/{n}", Ed25519PrivateKey.generate()).vkey for n in range(5)]
+
+def _key(number: int) -> Ed25519PrivateKey:
+    """Return the same key each time: texts with keys are names of tests here."""
+    return Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)
+
+
+LOG, LOG2 = (Ed25519Signer.from_private("shop.example/audit", _key(n)).vkey for n in (1, 2))
+W = [CosignatureSigner.from_private(f"witness.example/{n}", _key(10 + n)).vkey for n in range(5)]
 
 # The shape of c2sp.org/tlog-policy's example.
 EXAMPLE = f"""
