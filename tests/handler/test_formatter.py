@@ -6,7 +6,6 @@ import io
 import json
 import logging
 import os
-import signal
 import threading
 import time
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 
 from otel_audit import AuditFormatter
-from tests.writer.trails import codes, records, run_python, verified
+from tests.writer.trails import codes, records, run_python, signalled, verified
 
 
 def logger_into(handler: logging.Handler, **options: Any) -> logging.Logger:
@@ -63,15 +62,10 @@ def test_formatting_in_the_middle_of_formatting_does_not_hang() -> None:
     """As from a signal handler, which the standard library's lock of a handler lets in."""
     formatter, texts = AuditFormatter(), list[str]()
     record = logging.makeLogRecord({"msg": "x"})
-    before = signal.signal(signal.SIGALRM, lambda *_: texts.append(formatter.format(record)))
-    try:
-        signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-        deadline = time.monotonic() + 0.4
+    deadline = time.monotonic() + 0.4
+    with signalled(lambda: texts.append(formatter.format(record))):
         while time.monotonic() < deadline:
             texts.append(formatter.format(record))
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
     seen = [json.loads(line)["seq"] for text in texts for line in text.splitlines()]
     assert sorted(seen) == list(range(1, len(seen) + 1))
 

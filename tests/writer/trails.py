@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +21,18 @@ from otel_audit.stream import FailurePolicy
 from otel_audit.trail import AuditTrail, Intervals
 from otel_audit.verify import Report, verify
 
-__all__ = ["codes", "data_of", "events", "eventually", "named", "open_trail", "records", "run_python", "verified"]
+__all__ = [
+    "codes",
+    "data_of",
+    "events",
+    "eventually",
+    "named",
+    "open_trail",
+    "records",
+    "run_python",
+    "signalled",
+    "verified",
+]
 
 ROOT = str(Path(__file__).parents[2])
 
@@ -94,6 +108,32 @@ def eventually(condition: Callable[[], Any], within: float = 5.0) -> Any:
         assert time.monotonic() < deadline, f"not within {within} s"
         time.sleep(0.01)
     return found
+
+
+@contextmanager
+def signalled(handle: Callable[[], Any], every: float = 0.001) -> Iterator[None]:
+    """Have the main thread interrupted again and again by a signal whose handler calls `handle`, once at a time."""
+    main, stop, busy = threading.get_ident(), threading.Event(), [False]
+
+    def handler(number: int, frame: object) -> None:
+        if not busy[0]:
+            busy[0] = True
+            handle()
+            busy[0] = False
+
+    def send() -> None:
+        while not stop.wait(random.random() * 2 * every):
+            signal.pthread_kill(main, signal.SIGUSR2)
+
+    before = signal.signal(signal.SIGUSR2, handler)
+    sender = threading.Thread(target=send)
+    sender.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
+        signal.signal(signal.SIGUSR2, before)
 
 
 def run_python(
