@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .errors import AuditError
 from .integrity import CHECKPOINTS
+from .integrity.pruning import tree_up_to
 from .journal.cursor import CURSORS
 from .journal.files import list_streams, lock, sync_directory
 from .journal.recovery import ENDED
@@ -31,7 +32,7 @@ __all__ = ["Retention"]
 
 _MOST_AT_ONCE: Final = 256
 _RESERVE: Final = 1 << 20
-_ENDINGS: Final = frozenset({"", ".lock", ".new", ".checkpoint", ".checkpoint.lock"})
+_ENDINGS: Final = frozenset({"", ".lock", ".new", ".checkpoint", ".checkpoint.lock", ".pruned"})
 
 
 class Retention:
@@ -43,6 +44,7 @@ class Retention:
         limits: what the journal may hold.
         sinks: names of the sinks that must have a record before it goes, beside those with cursors in the journal.
         interval: seconds from one look to the next.
+        opens: whether a stream is opened only to record what is removed.
     """
 
     required = False
@@ -55,6 +57,7 @@ class Retention:
         *,
         sinks: Sequence[str] = (),
         interval: float = 60.0,
+        opens: bool = False,
     ) -> None:
         self._trail = trail
         self._store = store
@@ -62,6 +65,7 @@ class Retention:
         self._limits = limits
         self._sinks = tuple(sinks)
         self._interval = interval
+        self._opens = opens
         self._troubles: dict[str, dict[str, Any]] = {}
         self.forget()
 
@@ -119,7 +123,7 @@ class Retention:
 
     def _remove(self, removals: Sequence[Removal]) -> int:
         records = [*find_needed_cuts(self._directory, removals)]
-        records += [removal.as_json() for removal in removals if removal.last_seq]
+        records += [self._describe(removal) for removal in removals if removal.last_seq]
         if not removals or (records and not self._record(records)):
             return 0
         for removal in removals:  # in order: what is left of a stream is always its end
@@ -128,10 +132,15 @@ class Retention:
         sync_directory(self._directory)
         return len(removals)
 
+    def _describe(self, removal: Removal) -> dict[str, Any]:
+        segment = removal.segment
+        tree = tree_up_to(str(self._directory), segment.stream, str(segment.path), removal.last_seq)
+        return {**removal.as_json(), "tree": tree} if tree else removal.as_json()
+
     def _record(self, cuts: Sequence[dict[str, Any]]) -> bool:
         """Write `audit.prune` records, beyond the quota if need be; tell whether all of them are durable."""
         trail, store = self._trail, self._store
-        if trail.stream.records == 0:
+        if trail.stream.records == 0 and not self._opens:
             return False  # no stream is open; for this alone none is opened
         store.reserve = _RESERVE
         try:

@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, str]] = {
     "keys": "keys",
     "checkpoint": "checkpoint",
     "prove": "prove",
+    "prune": "prune",
     "verify-proof": "verify_proof",
     "compare": "compare",
     "run": "run",

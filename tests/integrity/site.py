@@ -131,8 +131,9 @@ class Log:
         """Write records as a chain that fits together."""
         self.lines = self.sealed(records)
 
-    def sealed(self, records: Iterable[dict[str, Any]]) -> list[bytes]:
-        chain = Chain(self.stream)
+    def sealed(self, records: Iterable[dict[str, Any]], *, behind: dict[str, Any] | None = None) -> list[bytes]:
+        """The lines of records that fit together, as the stream's first ones or in the place of another record."""
+        chain = Chain(self.stream) if behind is None else Chain(self.stream, behind["seq"] - 1, behind["prev_hash"])
         return [chain.seal(canonicalize(_head(record, chain.seq + 1))[:-1]) for record in records]
 
     def sign_anew(self, records: Iterable[dict[str, Any]], signer: Signer | None = None) -> None:

@@ -5,7 +5,9 @@ The numbers are those of the project's list of mutations. What needs no key is i
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +17,10 @@ import pytest
 from otel_audit.integrity import keys
 from otel_audit.integrity.note import parse_note
 from otel_audit.integrity.opening import open_signer
+from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.signatures import CosignatureSigner, sign_note
 from otel_audit.integrity.statements import Revocation, Rotation
+from otel_audit.verify import verify
 from tests.integrity.site import CHECKPOINT, NAME, Log, Site, build, forged_signature, main_to
 
 Mutation = Callable[[Site], object]
@@ -126,6 +130,52 @@ def a_range_with_a_checkpoint_is_deleted(site: Site) -> None:
 @case("10", 1, "HEAD_CUT")
 def the_beginning_is_deleted(site: Site) -> None:
     last(site).lines = last(site).lines[40:]
+
+
+def prune(site: Site, *more: str) -> None:
+    """Two of the last stream's four segments and the first stream are removed, as retention does it."""
+    command = ["prune", str(site.journal), "--keep-bytes", "1000", "--key", str(site.key), *more]
+    assert main_to(site.directory / "pruned", command) == 0
+
+
+def split(log: Log, parts: int = 4) -> None:
+    """Part the stream into segments."""
+    lines = log.lines
+    size = len(lines) // parts + 1
+    for number in range(parts):
+        log.path.with_name(f"{log.stream}.{number + 1:06d}.jsonl").write_bytes(
+            b"".join(lines[number * size : number * size + size])
+        )
+
+
+@case("11", 3, "PRUNED")
+def whole_streams_are_pruned(site: Site) -> None:
+    prune(site, "--anchor", f"directory://{site.anchor}")
+
+
+@case("11", 3, "PRUNED")
+def the_beginning_of_a_stream_is_pruned(site: Site) -> None:
+    split(last(site))
+    live = os.open(last(site).path.with_name(f"{last(site).stream}.000004.jsonl"), os.O_RDWR)
+    fcntl.flock(live, fcntl.LOCK_EX)
+    prune(site, "--anchor", f"directory://{site.anchor}")
+    os.close(live)
+
+
+@case("11", 1, "HEAD_CUT")
+def more_is_removed_than_was_recorded(site: Site) -> None:
+    the_beginning_of_a_stream_is_pruned(site)
+    path = next(site.journal.glob("*.000004.jsonl"))
+    path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[10:]))
+
+
+@case("11", 1, "CHECKPOINT_ROOT")
+def what_is_left_is_changed(site: Site) -> None:
+    the_beginning_of_a_stream_is_pruned(site)
+    path = next(site.journal.glob("*.000004.jsonl"))
+    records = [json.loads(line) for line in path.read_bytes().splitlines()]
+    records[5]["data"]["amount"] = 99.5
+    path.write_bytes(b"".join(Log(site, path).sealed(records, behind=records[0])))
 
 
 @case("12", 1, "SIGNED_TRUNCATED")
@@ -622,6 +672,13 @@ def test_a_case_of_the_catalogue(
     found = site.verify(*given, policy="without policy" not in arguments)
     assert found[0] == exit_code, found
     assert code in found[1] if code else found[1] == set(), found
+
+
+def test_11_the_rest_of_a_pruned_stream_still_leads_to_what_was_signed(site: Site) -> None:
+    the_beginning_of_a_stream_is_pruned(site)
+    report = verify([site.journal], policy=Policy.load(site.policy), anchors=[site.anchor])
+    assert set(report.findings.counts()) == {"PRUNED"}
+    assert [(each.first_seq > 1, each.tier) for each in report.streams] == [(True, "anchored"), (False, "anchored")]
 
 
 def test_70_copies_that_disagree_are_told_apart(site: Site, tmp_path: Path) -> None:

@@ -1,0 +1,86 @@
+"""`otel-audit prune`: remove what is old from a journal, so that everybody can see that it was removed, and which."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from datetime import datetime, timezone
+
+from otel_audit.cli.output import say
+from otel_audit.units import parse_bytes, parse_seconds
+
+__all__ = ["HELP", "add_arguments", "run"]
+
+HELP = "Remove the oldest files of a journal, and record that they were removed."
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `prune` takes."""
+    parser.add_argument("journal", help="directory with stream files")
+    limit = parser.add_mutually_exclusive_group(required=True)
+    limit.add_argument(
+        "--before", type=_age, metavar="TIME", help="what was last written before: 2026-11-01, 2026-11-01T12:00Z, 30d"
+    )
+    limit.add_argument("--keep-bytes", type=_size, metavar="SIZE", help="the oldest, until so much is left: 10GB")
+    parser.add_argument("--key", metavar="FILE", help="key that signs the record of it; without one it is not signed")
+    parser.add_argument(
+        "--anchor", action="append", metavar="URL", help="where its checkpoint goes as well: directory:///path"
+    )
+    parser.epilog = (
+        "Whole files go, from a stream's beginning, and none that a sink with a cursor in this journal has not got, "
+        "or that is still written. A record of each, `audit.prune`, is on disk before: verify then says PRUNED."
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Remove, and say how much."""
+    from pathlib import Path
+
+    from otel_audit.config import build_trail
+    from otel_audit.errors import ConfigurationError
+    from otel_audit.journal.retention import Limits
+    from otel_audit.journal.writer import JournalWriter
+    from otel_audit.retention import Retention
+
+    journal = Path(args.journal)
+    if not journal.is_dir():
+        raise ConfigurationError(f"{journal} is no directory")
+    before = _journal_bytes(journal)
+    given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "anchors": args.anchor}
+    given |= {"signing_key_file": args.key}
+    trail = build_trail({name: value for name, value in given.items() if value is not None}, {})
+    store = trail.stream.store
+    assert isinstance(store, JournalWriter)
+    retention = Retention(trail, store, Limits(args.before, args.keep_bytes), opens=True)
+    try:
+        removed = sum(iter(retention.prune, 0))
+    finally:
+        trail.close()
+    held = ", ".join(sorted(str(trouble["sink"]) for trouble in retention.troubles().values() if "sink" in trouble))
+    freed = before - _journal_bytes(journal)
+    say(f"{removed} files removed, {max(0, freed)} bytes less" + (f"; more is held for {held}" if held else ""))
+    return 0
+
+
+def _journal_bytes(journal: os.PathLike[str]) -> int:
+    return sum(each.stat().st_size for each in os.scandir(journal) if each.name.endswith(".jsonl"))
+
+
+def _age(text: str) -> float:
+    """Return how many seconds ago that was."""
+    seconds = parse_seconds(text)
+    if seconds is not None:
+        return seconds
+    try:
+        moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2026-11-01, 2026-11-01T12:00Z or 30d") from None
+    return time.time() - (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp()
+
+
+def _size(text: str) -> int:
+    found = parse_bytes(text)
+    if found is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size; write 10GB, 512MiB or a number of bytes")
+    return found
