@@ -36,7 +36,8 @@ def joined(lines: list[SealedLine]) -> bytes:
 def everything(directory: Path) -> bytes:
     """Return the lines of all files of `directory`, the full ones first."""
     parts = []
-    for path in [*sorted(directory.glob("audit-*")), directory / "audit.jsonl"]:
+    full = sorted(path for path in directory.glob("audit-*") if path.suffix != ".tmp")  # a compression that was stopped
+    for path in [*full, directory / "audit.jsonl"]:
         opener: Callable[..., Any] = gzip.open if path.suffix == ".gz" else open
         with opener(path, "rb") as file:
             parts.append(file.read())
