@@ -15,6 +15,7 @@ from otel_audit.cli.output import Style, escape, is_terminal, paint, say
 if TYPE_CHECKING:
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
+    from otel_audit.otel.signed import TrustedKeys
     from otel_audit.verify import Finding, Report
 
 __all__ = ["HELP", "add_arguments", "run"]
@@ -74,6 +75,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TIME",
         help="how old the newest trusted checkpoint of an open stream may be; counts before the policy's",
     )
+    otlp = parser.add_argument_group("signatures on OTLP records", "As the Collector's signing processor makes them.")
+    otlp.add_argument(
+        "--otel-certificate",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="who may have signed, in PEM form; may be repeated",
+    )
+    otlp.add_argument("--otel-secret-file", metavar="FILE", help="the secret of HMAC signatures, in base64")
     parser.add_argument("--jobs", "-j", type=_jobs, default=os.cpu_count() or 1, help="processes (default: one a core)")
 
 
@@ -97,6 +107,7 @@ def run(args: argparse.Namespace) -> int:
         checkpoints=args.checkpoint,
         anchors=args.anchor,
         revocations=args.revocation,
+        otel_keys=_read_otel_keys(args),
         jobs=args.jobs,
         progress=progress.advance,
     )
@@ -137,6 +148,14 @@ def _read_pins(args: argparse.Namespace) -> Pins | None:
     return Pins(args.pin, trust_first_use=args.trust_first_use)
 
 
+def _read_otel_keys(args: argparse.Namespace) -> TrustedKeys | None:
+    if not args.otel_certificate and args.otel_secret_file is None:
+        return None
+    from otel_audit.otel.signed import TrustedKeys
+
+    return TrustedKeys.load(args.otel_certificate, args.otel_secret_file)
+
+
 def _print(report: Report, seconds: float) -> None:
     explained: set[str] = set()
     for found in report.findings.listed:
@@ -159,6 +178,8 @@ def _print(report: Report, seconds: float) -> None:
         f"checked: {report.records} records, {len(report.streams)} streams, {report.sources} sources, "
         f"{report.bytes} bytes in {seconds:.2f} s, {rate:.0f} records/s"
     )
+    if report.otel_signatures:
+        say(f"signatures on OTLP records: {report.otel_signatures} checked and good")
     verdict = report.verdict.name if report.verdict else "INTACT"
     say(f"{paint(verdict, _style(report.exit_code))}: {escape(report.sentence)}")
 

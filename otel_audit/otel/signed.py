@@ -10,7 +10,8 @@ import base64
 import binascii
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import Enum
 from typing import Any, Final, NamedTuple
 
@@ -19,9 +20,11 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 
+from otel_audit.errors import ConfigurationError
+from otel_audit.integrity.keys import read_private_file
 from otel_audit.record import DRAFT_NAMES
 
-from .signing import ALGORITHM, CERTIFICATE, VALUE, SignedFields, fingerprint, signed_payload
+from .signing import ALGORITHM, CERTIFICATE, VALUE, SignedFields, fingerprint, read_secret, signed_payload
 
 __all__ = ["Checked", "State", "TrustedKeys", "check_signatures"]
 
@@ -62,6 +65,29 @@ class TrustedKeys:
     def __init__(self, certificates: Iterable[x509.Certificate] = (), secret: bytes | None = None) -> None:
         self._keys: dict[str, Any] = {fingerprint(each): each.public_key() for each in certificates}
         self._secret = secret
+
+    @classmethod
+    def load(
+        cls, certificate_files: Sequence[str | os.PathLike[str]], secret_file: str | os.PathLike[str] | None = None
+    ) -> TrustedKeys:
+        """Return the keys in files: certificates in PEM form, one or several a file, and a secret in base64.
+
+        Raises:
+            ConfigurationError: a file holds neither, or others may read the secret.
+            OSError: it cannot be read.
+        """
+        certificates: list[x509.Certificate] = []
+        for path in certificate_files:
+            with open(path, "rb") as file:
+                pem = file.read()
+            try:
+                certificates += x509.load_pem_x509_certificates(pem)
+            except ValueError:
+                raise ConfigurationError(f"{os.fspath(path)} holds no certificate in PEM form") from None
+        if secret_file is None:
+            return cls(certificates)
+        place = os.fspath(secret_file)
+        return cls(certificates, read_secret(read_private_file(place), place))
 
     def find(self, algorithm: str, reference: str) -> Any:
         """Return the key for what a Resource says, or None."""

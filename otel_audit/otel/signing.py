@@ -27,7 +27,7 @@ from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.keys import read_private_file
 from otel_audit.record import DRAFT_NAMES
 
-__all__ = ["Algorithm", "RecordSigner", "SignedFields", "fingerprint", "signed_payload"]
+__all__ = ["Algorithm", "RecordSigner", "SignedFields", "fingerprint", "read_secret", "signed_payload"]
 
 Algorithm = Literal["EdDSA", "ES256", "RS256", "RS512", "HMAC-SHA256"]
 """As `audit.integrity.algorithm` names them. ES256 is ASN.1 DER here, as upstream has it, and not JOSE's r‖s."""
@@ -155,7 +155,7 @@ class RecordSigner:
         """
         content = read_private_file(os.fspath(key_file))
         if b"-----BEGIN" not in content:
-            return cls(_secret(content, os.fspath(key_file)))
+            return cls(read_secret(content, os.fspath(key_file)))
         try:
             key = serialization.load_pem_private_key(content, None)
         except (ValueError, TypeError, UnsupportedAlgorithm):
@@ -213,7 +213,12 @@ def _spki(public: Any) -> bytes:
     return der
 
 
-def _secret(content: bytes, place: str) -> bytes:
+def read_secret(content: bytes, place: str) -> bytes:
+    """Return the secret in a file's content, which is standard base64.
+
+    Raises:
+        ConfigurationError: it is not.
+    """
     try:
         return base64.b64decode(content.strip(), validate=True)
     except binascii.Error:

@@ -74,6 +74,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
         "This parsed copy does not give the sealed bytes back: a pipeline changed a value, or somebody did.",
         "Check the original line, if the pipeline kept it (`event.original`, the OTLP body), or another copy.",
     ),
+    "PROJECTION_MISMATCH": Code(
+        _T,
+        "A field beside the line says something else than the line: searches show what was not sealed.",
+        "The line is what counts. Find out who could change this field: a processor on the way, or somebody later.",
+    ),
     # One stream, record after record.
     "PREV_MISMATCH": Code(
         _T,
@@ -186,7 +191,33 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     "UNREADABLE": Code(_U, "The file could not be read to its end.", "Check permissions, or the file's integrity."),
     "MISSING_PATH": Code(Severity.EMPTY, "There is no such file.", "Check the path; a missing log is never a pass."),
     "EMPTY": Code(Severity.EMPTY, "No record was found.", "Check the path; an emptied log is never a pass."),
+    # Signatures that OpenTelemetry pipelines make (`audit.integrity.*`).
+    "OTEL_SIGNATURE_BAD": Code(
+        _T,
+        "The signature on an OTLP record is not that of this record: a field, an attribute or the line was changed.",
+        "If no processor behind the signing one adds or changes attributes: " + _KEEP,
+    ),
+    "OTEL_SIGNATURE_UNKNOWN_KEY": Code(
+        Severity.UNVERIFIABLE,
+        "The signature on an OTLP record was made with a key that was not given.",
+        "Name its certificate with --otel-certificate, or its secret with --otel-secret-file.",
+    ),
+    "OTEL_SIGNATURE_MISSING": Code(
+        Severity.UNVERIFIABLE,
+        "Audit records carry no signature: they were never signed, or it was taken away.",
+        "Ask whether the pipeline signs all of them.",
+    ),
     # Not a fault.
+    "OTEL_SIGNATURES_UNCHECKED": Code(
+        Severity.NOTE,
+        "OTLP records carry signatures that were not checked.",
+        "To check them, name who signs with --otel-certificate or --otel-secret-file.",
+    ),
+    "TORN_DOCUMENT": Code(
+        Severity.NOTE,
+        "A document of an export has no end: who wrote it died. What of its records is nowhere else is missing.",
+        "Nothing, if no record is missing.",
+    ),
     "OTHER_LINES": Code(Severity.NOTE, "Lines that are no audit records were skipped.", "Nothing."),
     "REPEATED_LINES": Code(
         Severity.NOTE,

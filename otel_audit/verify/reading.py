@@ -6,16 +6,20 @@ import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from .bulk import Run, read_runs, stream_of
 from .content import Entry, Fault, declared_format, examine, looks_like_record
+from .documents import Documents
 from .envelopes import Envelope, choose_envelope
 from .findings import Finding, Findings
 from .lines import Block, Overlong, Remainder, read_blocks
 from .sources import Source, Unreadable, open_source
 from .span import Rules, Shared, Span
 from .unordered import Index
+
+if TYPE_CHECKING:
+    from otel_audit.otel.signed import TrustedKeys
 
 __all__ = ["MOST_STREAMS", "Reading", "read_source"]
 
@@ -34,19 +38,25 @@ class Reading:
     bytes: int = 0
     lines: int = 0
     other_lines: int = 0
+    signatures: int = 0
+    """How many signatures on OTLP records were checked and are good."""
     needs_index: bool = False
     """Whether it has to be read again, with an index."""
 
 
 def read_source(
-    source: Source, rules: Rules, progress: Callable[[int], None] = lambda _: None, index: Index | None = None
+    source: Source,
+    rules: Rules,
+    progress: Callable[[int], None] = lambda _: None,
+    index: Index | None = None,
+    otel_keys: TrustedKeys | None = None,
 ) -> Reading:
     """Check what can be checked in one source by itself. Never raises for what a source holds.
 
     Records that come without an order go to the index; without one the source is left to be read again.
     """
     reading = Reading(source)
-    judge = _Judge(reading, rules, index)
+    judge = _Judge(reading, rules, index, Documents(source.path, reading.findings, otel_keys))
     try:
         with open_source(source) as file:
             for part in read_blocks(file.read):
@@ -64,11 +74,12 @@ def read_source(
 class _Judge:
     """Judges each line and gives it to the span of its stream."""
 
-    def __init__(self, reading: Reading, rules: Rules, index: Index | None) -> None:
+    def __init__(self, reading: Reading, rules: Rules, index: Index | None, documents: Documents) -> None:
         self._reading = reading
         self._source = reading.source
         self._rules = rules
         self._index = index
+        self._documents = documents
         self._envelope: Envelope | None = None
         self._sniffed = reading.source.stream is not None
         self._ordered = not rules.unordered
@@ -88,10 +99,7 @@ class _Judge:
             return
         reading.bytes = part.offset + part.length
         if isinstance(part, Remainder):
-            if self._envelope is not None and part.data:  # the envelope's last newline is not the record's
-                self._take_lines([part.data], [part.number])
-            else:
-                reading.torn = part
+            self._take_rest(part)
             return
         reading.lines += 1
         self._shared.strays += 1
@@ -100,6 +108,7 @@ class _Judge:
 
     def finish(self) -> None:
         """Hand over the spans."""
+        self._reading.signatures = self._documents.signatures
         for span in self._spans.values():
             span.finish()
         self._reading.spans = list(self._spans.values())
@@ -107,17 +116,30 @@ class _Judge:
             self._reading.findings.discard(lambda found: True)
             self._reading.findings.add(self._foreign)
 
-    def _take_lines(self, lines: Sequence[bytes], numbers: Sequence[int]) -> None:
+    def _take_rest(self, part: Remainder) -> None:
+        if part.data:
+            self._sniff([part.data])
+        if self._envelope is not None and part.data:  # the envelope's last newline is not the record's
+            self._take_lines([part.data], [part.number])
+        elif self._source.may_be_anything and not self._spans and not looks_like_record(part.data):
+            self._reading.other_lines += 1
+        else:
+            self._reading.torn = part
+
+    def _sniff(self, lines: Sequence[bytes]) -> None:
         if not self._sniffed:
             self._sniffed = True
             self._envelope = choose_envelope(lines)
             self._ordered = self._ordered and (self._envelope is None or self._envelope.ordered)
+
+    def _take_lines(self, lines: Sequence[bytes], numbers: Sequence[int]) -> None:
+        self._sniff(lines)
         if not self._ordered and self._index is None:
             self._reading.needs_index = True
             return
         if self._envelope is not None:
-            lines, numbers = self._envelope.open(lines, numbers)
-        if self._rules.mixed or self._envelope is not None:
+            lines, numbers = self._envelope.open(lines, numbers, self._documents.take)
+        if self._rules.mixed or self._envelope is not None or self._source.may_be_anything:
             kept = [place for place, line in enumerate(lines) if looks_like_record(line)]
             self._reading.other_lines += len(lines) - len(kept)
             lines, numbers = [lines[place] for place in kept], [numbers[place] for place in kept]

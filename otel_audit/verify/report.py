@@ -51,6 +51,8 @@ class Report:
     records: int
     streams: list[StreamSummary]
     findings: Findings
+    otel_signatures: int = 0
+    """Signatures on OTLP records that were checked and are good."""
     strict: bool = False
 
     @property
@@ -93,6 +95,7 @@ class Report:
             "bytes": self.bytes,
             "lines": self.lines,
             "records": self.records,
+            "otel_signatures": self.otel_signatures,
             "stream_count": len(self.streams),
             "streams": [dataclasses.asdict(stream) for stream in self.streams[:_MOST_LISTED]],
             "finding_counts": dict(sorted(self.findings.counts().items())),

@@ -10,7 +10,7 @@ from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
 from .evidence import Asked, Evidence, Proved
-from .findings import Finding, Findings
+from .findings import Finding, Findings, Severity
 from .joining import Stream, join
 from .links import Links
 from .lookup import Lookup
@@ -23,6 +23,7 @@ from .unordered import Index
 if TYPE_CHECKING:
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
+    from otel_audit.otel.signed import TrustedKeys
 
 __all__ = ["Progress", "verify"]
 
@@ -45,6 +46,7 @@ def verify(
     checkpoints: Sequence[str | os.PathLike[str]] = (),
     anchors: Sequence[str | os.PathLike[str]] = (),
     revocations: Sequence[str | os.PathLike[str]] = (),
+    otel_keys: TrustedKeys | None = None,
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Report:
@@ -66,6 +68,8 @@ def verify(
             own directory `checkpoints` are found without being named.
         anchors: the same, from outside the log's reach.
         revocations: files with key revocations, which count by the policy's `revoker` lines.
+        otel_keys: whose signatures on OTLP records count (`audit.integrity.*`; `otel_audit.otel.signed`). Without them
+            signatures are not checked, and a note says so.
         jobs: processes to read sources with.
         progress: told how many bytes were read.
 
@@ -87,7 +91,7 @@ def verify(
     evidence = Evidence(asked, journals, [os.fspath(path) for path in sources if os.path.isdir(path)], findings)
     readings: list[Reading] = []
     with closing(Index()) as index:
-        for reading in _read_all(found, rules, jobs, progress, index):
+        for reading in _read_all(found, rules, jobs, progress, index, otel_keys=otel_keys):
             readings.append(reading)
             findings.extend(reading.findings)
             evidence.take(reading.spans)
@@ -103,18 +107,25 @@ def verify(
         records=records,
         streams=[_summarize(stream, proved[stream.id]) for stream in streams.values()],
         findings=findings,
+        otel_signatures=sum(reading.signatures for reading in readings),
         strict=strict,
     )
 
 
 def _read_all(
-    sources: Sequence[Source], rules: Rules, jobs: int, progress: Progress, index: Index
+    sources: Sequence[Source],
+    rules: Rules,
+    jobs: int,
+    progress: Progress,
+    index: Index,
+    *,
+    otel_keys: TrustedKeys | None,
 ) -> Iterator[Reading]:
     """Read the sources, in several processes if there is enough to do for them."""
     jobs = min(jobs, len(sources))
     if jobs < 2 or STDIN in {source.path for source in sources} or sum(map(_size, sources)) < _WORTH_A_PROCESS:
         for source in sources:
-            yield read_source(source, rules, progress, index)
+            yield read_source(source, rules, progress, index, otel_keys)
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
@@ -123,7 +134,10 @@ def _read_all(
     with ProcessPoolExecutor(jobs, get_context("spawn"), initializer=gc.disable) as pool:
         for reading in pool.map(read_source, sources, repeat(rules)):
             progress(reading.bytes)
-            yield read_source(reading.source, rules, progress, index) if reading.needs_index else reading
+            if reading.needs_index:  # documents do: their signatures are checked here, where the keys are
+                yield read_source(reading.source, rules, progress, index, otel_keys)
+            else:
+                yield reading
 
 
 def _size(source: Source) -> int:
@@ -163,7 +177,7 @@ def _set_aside(streams: Iterable[Stream], readings: Sequence[Reading], findings:
 
 
 def _note_emptiness(readings: Sequence[Reading], records: int, findings: Findings) -> None:
-    nothing = bool(readings) and not records and not findings.listed
+    nothing = bool(readings) and not records and findings.verdict() is Severity.NOTE
     for reading in readings:
         if reading.other_lines:
             findings.add(Finding("OTHER_LINES", reading.source.path, count=reading.other_lines))
@@ -174,7 +188,7 @@ def _note_emptiness(readings: Sequence[Reading], records: int, findings: Finding
 
 
 def _what_is_missing(path: str) -> str:
-    return "no *.jsonl file under it" if os.path.isdir(path) else "no such file"
+    return "no *.jsonl or *.json file under it" if os.path.isdir(path) else "no such file"
 
 
 def _summarize(stream: Stream, proved: Proved) -> StreamSummary:

@@ -17,7 +17,7 @@ from typing import IO, Any, Final, NamedTuple, Protocol, cast
 __all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources", "open_source"]
 
 STDIN: Final = "-"
-_ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst")
+_ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 _SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{6,9})\.jsonl(?:\.gz|\.zst)?")
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -41,6 +41,11 @@ class Source(NamedTuple):
         """Its last path component; what a stream's declarations call a segment."""
         return re.sub(r"\.(gz|zst)$", "", os.path.basename(self.path))
 
+    @property
+    def may_be_anything(self) -> bool:
+        """Whether its name is one that exports have, and settings, and whatever else lies in directories."""
+        return self.name.endswith(".json")
+
 
 class Missing(NamedTuple):
     """A path under which there is nothing."""
@@ -56,7 +61,7 @@ class Reader(Protocol):
 
 
 def find_sources(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Source | Missing]:
-    """Yield what the given paths hold: a directory's `*.jsonl` (gz, zst), at any depth, segments in order.
+    """Yield what the given paths hold: a directory's `*.jsonl` and `*.json` (gz, zst), at any depth, segments in order.
 
     A path with no file under it is tried as a glob pattern. A file that is named twice is checked once.
     """
