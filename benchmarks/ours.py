@@ -10,6 +10,7 @@ import otel_audit.verify
 from benchmarks.cases import Case, Far, Log, Way
 from benchmarks.events import Event
 from benchmarks.peers.standard import attach, open_file
+from otel_audit.integrity import keys
 from otel_audit.stream import Durability
 
 __all__ = ["CASES", "FORMATTER", "HANDLER", "OTLP", "RECORD", "SHORT_LINE", "TLS", "WAYS", "open_short", "verify"]
@@ -26,6 +27,14 @@ SHORT_LINE = 437
 
 def _open_handler(durability: Durability, directory: Path) -> Log:
     trail = otel_audit.configure(journal=directory, sinks=[], durability=durability)
+    return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+
+
+def _open_signed(directory: Path) -> Log:
+    key = directory.with_suffix(".pem")
+    if not key.exists():
+        keys.generate(key, "benchmarks.example/audit")
+    trail = otel_audit.configure(journal=directory, sinks=[], signing_key_file=key)
     return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
 
 
@@ -80,6 +89,7 @@ WAYS = (
 CASES = (
     Case(HANDLER.format("relaxed"), partial(_open_handler, "relaxed")),
     Case(HANDLER.format("process"), partial(_open_handler, "process")),
+    Case(HANDLER.format("process, signed"), _open_signed),
     Case(HANDLER.format("always"), partial(_open_handler, "always"), events=2_000),
     Case(RECORD, _open_record),
     Case(FORMATTER, partial(open_file, otel_audit.AuditFormatter)),
