@@ -135,7 +135,6 @@ def test_a_changed_record_in_the_file_is_found(store: Store) -> None:
     assert verify(store.directory).returncode == 1
 
 
-@pytest.mark.xfail(reason="verify does not compare attributes with the line yet", strict=True)
 def test_a_changed_attribute_in_the_file_is_found(store: Store, certificates: Certificates, tmp_path: Path) -> None:
     lines = sealed_stream(10)
     journal = tmp_path / "journal"
