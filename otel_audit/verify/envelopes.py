@@ -17,6 +17,8 @@ from .lines import LINE_CAP
 __all__ = ["Envelope", "Opened", "Watch", "choose_envelope"]
 
 _RECORD_START: Final = b'{"@timestamp":"'
+_INNER_START: Final = rb'"{\"@timestamp\":\"'
+_RECORD_END: Final = re.compile(rb',"hash":"[0-9a-f]{64}"\}\Z')
 _CRI: Final = re.compile(rb"\d{4}-\d\d-\d\dT\S+ (stdout|stderr) ([FP])(?::\S*)? (.*)", re.DOTALL)
 _OTLP_START: Final = '{"resourceLogs":'
 _SNIFFED: Final = 1000
@@ -76,7 +78,7 @@ def choose_envelope(lines: Sequence[bytes]) -> Envelope | None:
     """
     opened = [Opened() for _ in _ENVELOPES]
     for line in lines[:_SNIFFED]:
-        if looks_like_record(line) and line.startswith(b"{"):
+        if _is_bare(line):
             return None
         for (unwrap, ordered), kept in zip(_ENVELOPES, opened, strict=True):
             if any(looks_like_record(inner) and inner != line for inner in unwrap(line, kept)):
@@ -116,7 +118,7 @@ def _open_docker(line: bytes, opened: Opened) -> Iterator[bytes]:
 
 def _open_json(line: bytes, opened: Opened) -> Iterator[bytes]:
     """Any JSON that holds record lines as strings: an OTLP body, `event.original`, `raw_data`, a Loki entry."""
-    if looks_like_record(line):  # a record's own quotes stand unescaped only outside a string
+    if _is_bare(line):
         yield line
         return
     documents, opened.torn = _parse_all(line)
@@ -148,6 +150,13 @@ _ENVELOPES: Final = (
     (_open_json, False),
     (_open_prefixed, True),
 )
+
+
+def _is_bare(line: bytes) -> bool:
+    """Tell whether a line is a record by itself. A search store's fields around one have names like its members."""
+    if not looks_like_record(line):  # a record's own quotes stand unescaped only outside a string
+        return False
+    return line.startswith(b"{") and (_INNER_START not in line or _RECORD_END.search(line) is not None)
 
 
 def _is_docker(value: Any) -> bool:
