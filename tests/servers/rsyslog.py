@@ -62,6 +62,7 @@ class Rsyslog:
         program = shutil.which("rsyslogd") or "/usr/sbin/rsyslogd"
         pid_file = self._work / "rsyslog.pid"
         pid_file.unlink(missing_ok=True)
+        self._close_off()
         self._process = subprocess.Popen(
             [program, "-n", "-f", str(self._config), "-i", str(pid_file)], stderr=subprocess.DEVNULL
         )
@@ -77,6 +78,14 @@ class Rsyslog:
             self._process.kill()
             self._process.wait(10)
             self._process = None
+
+    def _close_off(self) -> None:
+        """End the line that a kill cut, lest it swallow the first line that is written behind it."""
+        for name in ("lines", "syslog"):
+            path = self._work / name
+            if path.exists() and path.stat().st_size and not path.read_bytes().endswith(b"\n"):
+                with path.open("ab") as file:
+                    file.write(b"\n")
 
     def lines(self) -> list[bytes]:
         """Whole lines that arrived as JSON Lines."""
