@@ -110,6 +110,8 @@ class _Joint:
                 self._report("LINK_UNCHECKED", end, detail=f"also in {before.file}")
             elif one != other:
                 self._report("FORK", start, count, expected=one, actual=other, detail=f"at record {end}")
+            elif before.exported or after.exported:
+                self._report("IDENTICAL_COPIES", start, count, detail=f"also in {before.file}")
             elif before.number and after.number:
                 self._report("REPEATED_LINES", start, count)
             else:

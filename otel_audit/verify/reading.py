@@ -82,7 +82,7 @@ class _Judge:
         self._documents = documents
         self._envelope: Envelope | None = None
         self._sniffed = reading.source.stream is not None
-        self._ordered = not rules.unordered
+        self._ordered = not (rules.unordered or reading.source.may_be_anything)
         self._shared = Shared(reading.findings)
         self._spans: dict[str, Span] = {}
         self._foreign: Finding | None = None

@@ -81,6 +81,8 @@ class Span:
         self.file = file
         self.number = number
         """Of the segment, if the source is one."""
+        self.exported = False
+        """Whether its records come from exports, which are copies."""
         self.records = 0
         self.first: Entry | None = None
         self.first_line = 0

@@ -51,6 +51,7 @@ class Index:
                     span.finish()
                     yield span
                 span, last = Span(entry.stream, file, None, rules, shared), None
+                span.exported = True
             span.file = file
             if last is not None and last.seq == entry.seq:
                 if last.hash == entry.hash:
