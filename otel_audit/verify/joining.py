@@ -22,7 +22,7 @@ class Stream:
     @property
     def first(self) -> Span:
         """The span that the stream begins with."""
-        return self.spans[0]
+        return min([self.spans[0], *(span for span in self.spans if span.exported)], key=_start)
 
     @property
     def last(self) -> Span:
@@ -54,10 +54,14 @@ class Stream:
         return next((span for span in self.spans if span.first and span.first.seq <= seq <= span.seq), None)
 
 
+def _start(span: Span) -> int:
+    return span.first.seq if span.first is not None else 0
+
+
 def join(spans: Iterable[Span], rules: Rules, findings: Findings, lookup: Lookup) -> dict[str, Stream]:
     """Put spans together; report what is wrong where two of them meet."""
     whole = [span for span in spans if span.first is not None]
-    whole.sort(key=lambda span: (span.stream, span.number or 0, span.first.seq if span.first else 0))
+    whole.sort(key=lambda span: (span.stream, span.exported, span.number or 0, _start(span)))
     streams = {stream: Stream(list(parts)) for stream, parts in groupby(whole, key=lambda span: span.stream)}
     for stream in streams.values():
         before = stream.spans[0]
