@@ -7,13 +7,13 @@ looks whether somebody touched the journal behind our back, and whether loggers 
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
-from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple, Protocol
 
 from . import __version__
@@ -127,8 +127,8 @@ class AuditTrail:
         self._keeper: threading.Thread | None = None
         self._starting = threading.RLock()
         self._stop = threading.Event()
-        # Unlike an Event, it can be told from a signal handler that came in the middle of telling it.
-        self._dirty: SimpleQueue[None] = SimpleQueue()
+        self._quiet = _taken_lock()
+        """Held while there is nothing new for the keeper. Unlike an Event, safe to tell from a signal handler."""
         self._rests = True
         self._closes_in = 0
         self.stream = Stream(
@@ -253,7 +253,11 @@ class AuditTrail:
         if self._keeper is None or not self._keeper.is_alive():
             self._start()
         self._rests = False
-        self._dirty.put(None)
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is awake
+            self._quiet.release()
 
     def accompany(self, companion: Companion) -> None:
         """Have something run beside the stream. To be called before the first record."""
@@ -312,7 +316,7 @@ class AuditTrail:
         """
         deadline = time.monotonic() + timeout
         self._stop.set()
-        self._dirty.put(None)  # wakes the keeper, which would otherwise see it only at its next tick
+        self._wake()  # the keeper, which would otherwise see it only at its next tick
         keeper, self._keeper = self._keeper, None
         if keeper is not None and keeper is not threading.current_thread() and keeper.is_alive():
             keeper.join(timeout)
@@ -361,8 +365,7 @@ class AuditTrail:
         while not self._stop.is_set():
             if _has_news(self._dirty, max(0.0, min(next_tick, next_beat) - time.monotonic())):
                 self._stop.wait(min(self.intervals.sync, _TICK))
-                while _has_news(self._dirty, 0):
-                    pass
+                self._quiet.acquire(blocking=False)
                 self._rests = True
                 self._guard(self.stream.sync)
                 for companion in self._companions:
@@ -412,19 +415,17 @@ class AuditTrail:
         self._keeper = None
         self._starting = threading.RLock()
         self._stop = threading.Event()
-        self._dirty = SimpleQueue()
+        self._quiet = _taken_lock()
         self._rests = True
         self._degraded = {}
         for companion in self._companions:
             companion.forget()
 
 
-def _has_news(queue: SimpleQueue[None], timeout: float) -> bool:
-    try:
-        queue.get(timeout=timeout)
-    except Empty:
-        return False
-    return True
+def _taken_lock() -> threading.Lock:
+    lock = threading.Lock()
+    lock.acquire()
+    return lock
 
 
 def describe_process() -> dict[str, Any]:
