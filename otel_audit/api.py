@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import string
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,6 +22,7 @@ from .config import current_trail
 from .context import attach, bind, carrier
 from .context import set_fields as set  # noqa: A004 - audit.set(actor=...) is the name that users type
 from .fields import as_members
+from .redaction import Redactor
 from .stream import Receipt
 
 if TYPE_CHECKING:
@@ -211,7 +213,8 @@ def audited(
         two_phase, deny_on, fields: as for `action`.
 
     Raises:
-        TypeError: at decoration, if `target` or `capture` names an argument that the function does not have.
+        TypeError: at decoration, if `target` or `capture` names an argument that the function does not have, or
+            `target` one whose name says that it holds a secret.
     """
 
     import inspect  # costs as much as the rest of this module, and only decorators need it
@@ -273,13 +276,14 @@ def audited(
 def _check_names(
     function: Callable[..., Any], signature: Signature, target: str | None, capture: Sequence[str]
 ) -> None:
+    shown = [field for _, field, _, _ in string.Formatter().parse(target or "") if field is not None]
+    for field in shown:
+        for name in re.split(r"[.\[\]]+", field):
+            if Redactor().is_secret(name):
+                raise TypeError(f"@audited: the target of {function.__qualname__}() would show {name!r}; leave it out")
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in signature.parameters.values()):
         return
-    wanted = [*capture]
-    for _, field, _, _ in string.Formatter().parse(target or ""):
-        if field is not None:
-            wanted.append(field.partition(".")[0].partition("[")[0])
-    for name in wanted:
+    for name in [*capture, *(field.partition(".")[0].partition("[")[0] for field in shown)]:
         if name not in signature.parameters:
             raise TypeError(f"@audited: {function.__qualname__}() has no argument {name!r}")
 

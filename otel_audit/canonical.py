@@ -104,7 +104,10 @@ def _is_plain_container(value: Any, kind: type, names: set[str] | None, depth: i
     if kind is list:
         for item in value:
             kind = type(item)
-            if kind not in _SCALARS and not _is_plain_container(item, kind, names, depth - 1):
+            if kind not in _SCALARS and (
+                (kind is list and names is not None)  # pairs of a name and a value, perhaps: not to be waved through
+                or not _is_plain_container(item, kind, names, depth - 1)
+            ):
                 return False
         return True
     return False
@@ -360,6 +363,8 @@ class _Tidy:
             return self._text(f"{type(value).__name__}: {value}", path)
         if hasattr(type(value), "__dataclass_fields__"):
             value = {name: getattr(value, name) for name in type(value).__dataclass_fields__ if hasattr(value, name)}
+        elif isinstance(value, tuple) and (fields := getattr(type(value), "_fields", None)):
+            value = dict(zip(fields, value, strict=False))
         if isinstance(value, (Mapping, list, tuple, set, frozenset)) or _is_listlike(value):
             return self._container(value, path, depth)
         self._note(path, f"text of {type(value).__name__}")

@@ -8,6 +8,7 @@ the signature over that one as well is in the state file and at the anchors.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -107,6 +108,8 @@ class Checkpoints:
             current.close(timeout)
 
     def _follow(self, stream: str) -> Callable[[int, str], None]:
+        if sys.is_finalizing():
+            return _ignore  # logged by a destructor at the very end: a thread that starts now would never run
         signers = tuple(map(_part, self._signers))
         directory = self._directory
         if directory is not None:
@@ -145,3 +148,7 @@ def _part(signer: Signer) -> Signer:
 
 def _report(message: str) -> None:
     notice(message, subject="checkpoints")
+
+
+def _ignore(seq: int, digest: str) -> None:
+    """Take a record of a stream that nobody will sign."""

@@ -187,25 +187,39 @@ class Door:
             else:
                 if len(written) <= self._limits.record:
                     return written[:-1]
-        return self._encode_safely(self._redactor.clean(record, notes), notes)
+        return self._encode_safely(record, notes)
 
     def _is_clear(self, record: dict[str, Any]) -> bool:
         """Tell whether nothing in this record needs a second look: names harmless, values plain."""
-        audit = record["audit"]
-        if audit is not _LOG and ("changes" in audit or not is_plain(audit)):
+        audit, harmless = record["audit"], self._redactor.harmless
+        if audit is not _LOG and not is_plain(audit, harmless):
             return False
         data = record.get("data")
-        return data is None or is_plain(data, self._redactor.harmless)
+        return data is None or is_plain(data, harmless)
 
     def _encode_safely(self, record: dict[str, Any], notes: list[Alteration]) -> bytes:
-        safe, altered = make_safe(record, self._limits)
-        written = self._with_notes(safe, [*notes, *altered])
+        safe, altered = self._spell(record, notes, cut_text=False)
+        written = self._with_notes(safe, altered)
         if len(written) > self._limits.record:
-            safe, altered = make_safe(record, self._limits, cut_text=True)
-            written = self._with_notes(safe, [*notes, *altered])
+            safe, altered = self._spell(record, notes, cut_text=True)
+            written = self._with_notes(safe, altered)
         if len(written) > MAX_LINE - _ROOM_FOR_TAIL:
             written = self._with_notes(_outline(safe), [Alteration("/data", "cut", len(written)), *notes])
         return written[:-1]
+
+    def _spell(
+        self, record: dict[str, Any], notes: list[Alteration], *, cut_text: bool
+    ) -> tuple[dict[str, Any], list[Alteration]]:
+        """Return the record made JSON-safe and free of secrets, and what was altered on the way.
+
+        Secrets are looked for in what is spelled, where mappings, dataclasses and tuples of any kind have become
+        objects and arrays.
+        """
+        safe, altered = make_safe(record, self._limits, cut_text=cut_text)
+        if not _is_whole(safe):
+            raise RecursionError("the stack has no room left to spell an audit record")
+        every = [*notes, *altered]
+        return self._redactor.clean(safe, every), every
 
     @staticmethod
     def _with_notes(record: dict[str, Any], notes: list[Alteration]) -> bytes:
@@ -216,6 +230,12 @@ class Door:
             safe, _ = make_safe(listed, Limits(text=1024), cut_text=True)
             record["audit"]["altered"] = safe
         return canonicalize(record)
+
+
+def _is_whole(record: dict[str, Any]) -> bool:
+    """Tell whether the members that the schema is made of were spelled: they hold no value that could refuse it."""
+    audit = record["audit"]
+    return isinstance(audit, dict) and isinstance(audit["actor"], dict) and isinstance(record.get("data", {}), dict)
 
 
 def _outline(record: dict[str, Any]) -> dict[str, Any]:

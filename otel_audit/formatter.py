@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import weakref
 from typing import Any
 
 from pythonjsonlogger.core import BaseJsonFormatter
@@ -21,9 +22,10 @@ class AuditFormatter(BaseJsonFormatter):
     """Seals each record that it formats, so that any standard handler prints an audit trail.
 
     A python-json-logger formatter: `defaults`, `static_fields`, `rename_fields` and `process_log_record` apply to the
-    record's `data`. It writes a stream of its own, opened by the first record (that call returns two lines). One
-    formatter serves one handler: lines must be written in the order in which they were formatted. Nothing is kept
-    here, so a handler that drops a line breaks the chain, and `verify` says so; `AuditHandler` has no such gap.
+    record's `data`. It writes a stream of its own, opened by the first record (that call returns two lines). Give each
+    handler a formatter of its own: lines must be written in the order in which they were formatted. A handler that
+    formats a record twice (`RotatingFileHandler` does) gets the same line. Nothing is kept here, so a handler that
+    drops a line breaks the chain, and `verify` says so; `AuditHandler` has no such gap.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -31,6 +33,7 @@ class AuditFormatter(BaseJsonFormatter):
         self._door = Door()
         self._lines = _Lines()
         self._formatting = threading.RLock()  # a signal handler may log in the middle of this
+        self._last = _Last()
         self._stream = Stream(
             self._lines,
             control=self._door.control,
@@ -41,10 +44,15 @@ class AuditFormatter(BaseJsonFormatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's sealed line (two, the first time), without the newline that the handler adds."""
+        last = self._last
+        if last.record is not None and last.record() is record:
+            return last.line
         head = admit(self._door, record, self._shape)
         with self._formatting:
             self._stream.append(head)
-            return self._lines.take()
+            line = self._lines.take()
+        last.record, last.line = weakref.ref(record), line
+        return line
 
     def _shape(self, data: dict[str, Any]) -> dict[str, Any]:
         shaped = {**self.defaults, **data, **self.static_fields}
@@ -55,6 +63,13 @@ class AuditFormatter(BaseJsonFormatter):
 
     def _forget_lock(self) -> None:
         self._formatting = threading.RLock()
+
+
+class _Last(threading.local):
+    """What this thread formatted last."""
+
+    record: weakref.ref[logging.LogRecord] | None = None
+    line: str = ""
 
 
 class _Lines:

@@ -1,7 +1,7 @@
 """What must not be written: members whose names say that they hold a secret are masked before the hash.
 
-Masking looks at names. A name once found harmless is remembered, so that a logging call with the usual names costs
-one set comparison.
+Masking looks at names, not at text: a password inside a message, an exception's text or a URL is not found. A name
+once found harmless is remembered, so that a logging call with the usual names costs one set comparison.
 """
 
 from __future__ import annotations
@@ -29,11 +29,16 @@ DEFAULT_SECRET_NAMES: Final = (
     r"session_?(key|cookie)",
     r"secret_.*",
     r"passw(or)?d_.*",
+    r"auth|bearer|.*_pass|(.*_)?dsn|connection_string",
+    r"credit_card(_number)?|card_number|ssn",
+    r".*csrf.*|session_?id",
 )
 """Regular expressions, matched against whole names in lower case with `-` and space read as `_`."""
 
 _MAX_REMEMBERED: Final = 4096
-_MAX_DEPTH: Final = 32
+_NAMING: Final = frozenset({"attribute", "column", "field", "header", "key", "parameter"})
+"""Members that may hold the name of what stands in a member beside them (`_VALUES`); they are always looked at."""
+_VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
@@ -55,7 +60,7 @@ def _pattern(name: str) -> str:
 
 
 class Redactor:
-    """Masks values by the name that they stand under, at any depth of `data` and `audit.changes`."""
+    """Masks values by the name that they stand under, at any depth of `audit` and `data`."""
 
     def __init__(self, names: Iterable[str] = DEFAULT_SECRET_NAMES) -> None:
         self._pattern = re.compile("|".join(f"(?:{name})" for name in names))
@@ -63,48 +68,58 @@ class Redactor:
         """Names that were looked at and hold no secret."""
 
     def clean(self, record: dict[str, Any], notes: list[Alteration]) -> dict[str, Any]:
-        """Return the record with secrets masked; the same object if there are none. Notes say what was masked."""
-        data = record.get("data")
-        if data is not None:
-            cleaned = self._clean(data, "/data", notes, _MAX_DEPTH)
-            if cleaned is not data:
-                record = {**record, "data": cleaned}
-        changes = record["audit"].get("changes")
-        if changes is not None:
-            cleaned = self._clean(changes, "/audit/changes", notes, _MAX_DEPTH)
-            if cleaned is not changes:
-                record = {**record, "audit": {**record["audit"], "changes": cleaned}}
+        """Return a JSON-safe record with secrets masked; the same object if there are none.
+
+        Notes say what was masked; what they said of values below it is dropped, so that no trace of it is left.
+        """
+        found: list[Alteration] = []
+        for member in ("audit", "data"):
+            cleaned = self._clean(record.get(member), f"/{member}", found)
+            if cleaned is not record.get(member):
+                record = {**record, member: cleaned}
+        if found:
+            masked = {note.path for note in found}
+            notes[:] = [note for note in notes if not _lies_below(note.path, masked)]
+            notes.extend(found)
         return record
 
-    def _clean(self, value: Any, path: str, notes: list[Alteration], depth: int) -> Any:
-        if depth == 0:
-            return value
+    def is_secret(self, name: str) -> bool:
+        """Tell whether what stands under this name is masked."""
+        return self._pattern.fullmatch(plain_name(name)) is not None
+
+    def _clean(self, value: Any, path: str, notes: list[Alteration]) -> Any:
         if isinstance(value, dict):
-            return self._clean_object(value, path, notes, depth)
-        if isinstance(value, (list, tuple)):
-            cleaned = [self._clean(item, f"{path}/{i}", notes, depth - 1) for i, item in enumerate(value)]
+            return self._clean_object(value, path, notes)
+        if isinstance(value, list):
+            if len(value) == 2 and isinstance(value[0], str) and self.is_secret(value[0]):  # a header as a pair
+                notes.append(Alteration(f"{path}/1", "redacted"))
+                return [value[0], MASK]
+            cleaned = [self._clean(item, f"{path}/{i}", notes) for i, item in enumerate(value)]
             return cleaned if any(new is not old for new, old in zip(cleaned, value, strict=True)) else value
         return value
 
-    def _clean_object(self, value: dict[Any, Any], path: str, notes: list[Alteration], depth: int) -> dict[Any, Any]:
-        replaced: dict[Any, Any] = {}
-        if not self.harmless.issuperset(value):
-            for name in value:
-                if self._is_secret(name):
-                    replaced[name] = MASK
-                    notes.append(Alteration(f"{path}/{name}", "redacted"))
+    def _clean_object(self, value: dict[str, Any], path: str, notes: list[Alteration]) -> dict[str, Any]:
+        secret = {name for name in value if self._is_suspect(name)} if not self.harmless.issuperset(value) else set()
+        if any(isinstance(named := value.get(naming), str) and self.is_secret(named) for naming in _NAMING):
+            secret.update(_VALUES & value.keys())  # {"field": "password", "old": ..., "new": ...}
+        replaced: dict[str, Any] = dict.fromkeys(secret, MASK)
+        notes.extend(Alteration(f"{path}/{name}", "redacted") for name in sorted(secret))
         for name, item in value.items():
-            if isinstance(item, (dict, list, tuple)) and name not in replaced:
-                cleaned = self._clean(item, f"{path}/{name}", notes, depth - 1)
+            if isinstance(item, (dict, list)) and name not in secret:
+                cleaned = self._clean(item, f"{path}/{name}", notes)
                 if cleaned is not item:
                     replaced[name] = cleaned
         return {**value, **replaced} if replaced else value
 
-    def _is_secret(self, name: Any) -> bool:
-        if name in self.harmless or not isinstance(name, str):
+    def _is_suspect(self, name: str) -> bool:
+        if name in self.harmless or name in _NAMING:
             return False
-        if self._pattern.fullmatch(plain_name(name)):
+        if self.is_secret(name):
             return True
         if len(self.harmless) < _MAX_REMEMBERED:
             self.harmless.add(name)
         return False
+
+
+def _lies_below(path: str, masked: set[str]) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in masked)

@@ -196,6 +196,11 @@ class Stream:
         return self._chain.last_hash
 
     @property
+    def undeclared(self) -> int:
+        """How many records were lost that no gap record tells of yet."""
+        return self._gap.count
+
+    @property
     def waiting(self) -> int:
         """How many records wait to be written."""
         return len(self._waiting)

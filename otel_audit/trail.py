@@ -320,6 +320,7 @@ class AuditTrail:
         keeper, self._keeper = self._keeper, None
         if keeper is not None and keeper is not threading.current_thread() and keeper.is_alive():
             keeper.join(timeout)
+        self._guard(self._look_after_the_journal)
         for companion in self._companions:
             companion.finish()
         stream, seq = self.stream.close()
@@ -330,6 +331,8 @@ class AuditTrail:
         for companion in self._companions:
             companion.close(max(0.0, deadline - time.monotonic()))
         self.stream.close()  # a companion may have had something to say after the first time
+        if undeclared := self.stream.undeclared:
+            notice(f"{undeclared} audit records were lost, and no audit.gap record could be written", subject="close")
         self._stop.clear()
         self._rests = True
         return flushed
@@ -342,6 +345,8 @@ class AuditTrail:
         notice(message, subject="loss")
 
     def _start(self) -> None:
+        if sys.is_finalizing():
+            return  # logged by a destructor at the very end: a thread that starts now would never run
         with self._starting:  # reentrant: a signal handler may log in the middle of this
             keeper = threading.Thread(target=self._keep_watch, name="otel-audit-keeper", daemon=True)
             if (self._keeper is not None and self._keeper.is_alive()) or self._stop.is_set():
@@ -363,7 +368,7 @@ class AuditTrail:
         next_tick += _TICK
         next_beat += self.intervals.heartbeat or float("inf")
         while not self._stop.is_set():
-            if _has_news(self._dirty, max(0.0, min(next_tick, next_beat) - time.monotonic())):
+            if self._quiet.acquire(timeout=max(0.0, min(next_tick, next_beat) - time.monotonic())):
                 self._stop.wait(min(self.intervals.sync, _TICK))
                 self._quiet.acquire(blocking=False)
                 self._rests = True
@@ -388,10 +393,7 @@ class AuditTrail:
     def _tick(self) -> None:
         self.stream.fill_gap()
         self.stream.sync()  # what failed before, and what the trail wrote about itself
-        store = self.stream.store
-        if isinstance(store, JournalWriter) and (cause := self.stream.exclusively(store.inspect)):
-            saved = self.stream.exclusively(store.relocate)
-            self.record_control(Control.DEGRADED, {"cause": cause, "bytes_saved": saved}, action="DEGRADE")
+        self._look_after_the_journal()
         wrong: dict[str, Mapping[str, Any]] = {}
         for watch in self._watches:
             wrong.update(watch())
@@ -400,6 +402,21 @@ class AuditTrail:
         for key in self._degraded.keys() - wrong.keys():
             self.record_control(Control.RECOVERED, dict(self._degraded[key]), action="RECOVER")
         self._degraded = wrong
+
+    def _look_after_the_journal(self) -> None:
+        """Have it leave a segment that somebody removed, replaced or truncated; record why it did."""
+        journal = self.stream.store
+        if not isinstance(journal, JournalWriter):
+            return
+        try:
+            if self.stream.exclusively(journal.inspect):
+                self.stream.exclusively(journal.relocate)
+        except OSError as error:
+            notice(
+                f"the audit journal was moved away and cannot be made again: {error.strerror or error}", subject="move"
+            )
+        for cause, saved in self.stream.exclusively(journal.take_moves):
+            self.record_control(Control.DEGRADED, {"cause": cause, "bytes_saved": saved}, action="DEGRADE")
 
     def _beat(self) -> None:
         stream = self.stream

@@ -49,6 +49,7 @@ def configure(
     checkpoint_interval: float | str | None = None,
     checkpoint_records: int | None = None,
     anchors: Sequence[str] | None = None,
+    **unknown: Any,
 ) -> AuditTrail:
     """Build the process's audit trail and make it the one that handlers and the API use.
 
@@ -84,11 +85,12 @@ def configure(
         checkpoint_interval: longest time from a record to its signature.
         checkpoint_records: records after which a checkpoint is signed sooner.
         anchors: where each checkpoint goes as well: `directory:///path`.
+        unknown: refused, with the nearest name that exists.
 
     Raises:
         ConfigurationError: a setting is unusable; a line for each says which, where it is from and what to do.
     """
-    given = {name: value for name, value in locals().items() if value is not None}
+    given = {name: value for name, value in locals().items() if value is not None and name != "unknown"} | unknown
     trail, settings = _build(given, os.environ)
     _install(trail)
     _listen(settings)
@@ -165,7 +167,7 @@ def _listen(settings: Settings) -> None:
 
 def _arm(settings: Settings) -> None:
     """Have SIGTERM close the trail first, if there is a sink that might not have everything by then."""
-    if settings.flush_on_sigterm and settings.journal is not None and settings.sinks:
+    if settings.flush_on_sigterm and settings.journal is not None:
         from ..signals import flush_on_sigterm
 
         flush_on_sigterm(_close_current)

@@ -58,6 +58,8 @@ class JournalWriter:
         self._failure: OSError | None = None
         self._pause = self._retry_at = 0.0
         self._not_durable: list[bytes] = []
+        self._displaced = False
+        self._moves: list[tuple[str, int]] = []
         self._syncing = threading.RLock()
 
     def begin(self, stream: str) -> list[Ending]:
@@ -68,7 +70,7 @@ class JournalWriter:
             return endings  # its first record could not be written before; its file is still empty
         self._close()
         self._stream, self._number = stream, 0
-        self._torn, self._failure = False, None
+        self._torn, self._failure, self._displaced = False, None, False
         self._size = self._limit = 0
         self._not_durable.clear()
         self._used = self._measure() if self._quota is not None else 0
@@ -96,6 +98,8 @@ class JournalWriter:
 
     def _make_room(self, length: int) -> None:
         """See to it that `length` bytes may be appended to the open segment: the next one, if need be."""
+        if self._displaced:
+            self.relocate()
         if self._quota is not None and self._is_used_up(self._quota + self.reserve, length):
             raise OSError(errno.EDQUOT, f"the journal's quota of {self._quota} bytes is used up")
         full = self._size and self._size + length > self._segment_bytes
@@ -176,31 +180,43 @@ class JournalWriter:
         mine = os.fstat(self._descriptor)
         try:
             named = os.stat(self._path())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return "segment removed"
         if (named.st_dev, named.st_ino) != (mine.st_dev, mine.st_ino):
             return "segment replaced"
         return "segment truncated" if mine.st_size < self._size else None
 
-    def relocate(self) -> int:
-        """Leave a segment that `inspect` complained of; return how many bytes of it were written again.
+    def relocate(self) -> None:
+        """Leave a segment that `inspect` complains of. Until that has succeeded, nothing more can be appended.
 
         The open descriptor still reaches a removed or renamed file: its lines go into the next segment, so that
         nothing is lost with the name. Of a truncated file, what was not durable yet is still in memory.
+
+        Raises:
+            OSError: there is no place for the next segment.
         """
         with self._syncing:
-            truncated = self.inspect() == "segment truncated"
+            if (cause := self.inspect()) is None:
+                self._displaced = False
+                return
+            self._displaced, self._limit = True, 0
             size = min(self._size, os.fstat(self._descriptor).st_size)
             self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._moving_on() as lost:
-                if truncated:
+                if cause == "segment truncated":
                     self._copy(b"".join(self._not_durable))
                 else:
                     for offset in range(0, size, _COPY_CHUNK):
                         self._copy(os.pread(lost, min(_COPY_CHUNK, size - offset), offset))
                 make_durable(self._descriptor)
             self._settle(self.written, len(self._not_durable))
-            return self._size
+            self._displaced = False
+            self._moves.append((cause, self._size))
+
+    def take_moves(self) -> list[tuple[str, int]]:
+        """Return, once, why segments were left since this was last asked, and how many bytes were written again."""
+        moves, self._moves = self._moves, []
+        return moves
 
     def end(self) -> None:
         """Make the stream durable and let its file go."""
@@ -217,7 +233,7 @@ class JournalWriter:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor, self._limit = -1, 0
-        self._torn, self._failure = False, None
+        self._torn, self._failure, self._displaced = False, None, False
         self._syncing = threading.RLock()
         self._not_durable.clear()
         self.written = self.durable = 0

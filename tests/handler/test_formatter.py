@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import logging.handlers
 import os
 import threading
 import time
@@ -61,11 +62,10 @@ def test_threads_write_in_the_order_of_the_chain(tmp_path: Path) -> None:
 def test_formatting_in_the_middle_of_formatting_does_not_hang() -> None:
     """As from a signal handler, which the standard library's lock of a handler lets in."""
     formatter, texts = AuditFormatter(), list[str]()
-    record = logging.makeLogRecord({"msg": "x"})
     deadline = time.monotonic() + 0.4
-    with signalled(lambda: texts.append(formatter.format(record))):
+    with signalled(lambda: texts.append(formatter.format(logging.makeLogRecord({"msg": "signal"})))):
         while time.monotonic() < deadline:
-            texts.append(formatter.format(record))
+            texts.append(formatter.format(logging.makeLogRecord({"msg": "x"})))
     seen = [json.loads(line)["seq"] for text in texts for line in text.splitlines()]
     assert sorted(seen) == list(range(1, len(seen) + 1))
 
@@ -98,3 +98,16 @@ def test_a_program_that_configures_nothing_but_logging(tmp_path: Path, target: s
     assert path.read_text().count("\n") == 4
     assert verified(path).exit_code == 3
     assert records(tmp_path) == []
+
+
+def test_a_rotating_handler_that_formats_twice_writes_one_unbroken_stream(tmp_path: Path) -> None:
+    handler = logging.handlers.RotatingFileHandler(tmp_path / "audit.jsonl", maxBytes=1 << 20)
+    handler.setFormatter(AuditFormatter())
+    log = logging.Logger("rotating")
+    log.addHandler(handler)
+    for number in range(20):
+        log.info("number %d", number)
+    handler.close()
+    assert [json.loads(line)["seq"] for line in (tmp_path / "audit.jsonl").read_text().splitlines()] == list(
+        range(1, 22)
+    )
