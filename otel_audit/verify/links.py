@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import functools
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -12,9 +12,9 @@ from otel_audit.record import Control
 from .controls import Claim, Cut
 from .findings import Finding, Findings, Severity
 from .joining import Stream
-from .lookup import Lookup, digest_behind
+from .lookup import Lookup, digest_behind, holds
 from .reading import Reading
-from .sources import Unreadable
+from .sources import Unreadable, segments_beside
 
 __all__ = ["Links"]
 
@@ -34,6 +34,9 @@ class Links:
         self._claims: defaultdict[str, list[Claim]] = defaultdict(list)
         self._cuts: defaultdict[str, list[Cut]] = defaultdict(list)
         self._judged_tails: set[str] = set()
+        self._journals = {
+            os.path.dirname(reading.source.path) for reading in readings if reading.source.stream is not None
+        }
         for reading in readings:
             if reading.source.stream is not None:
                 self._segments[reading.source.stream].append(reading)
@@ -70,7 +73,7 @@ class Links:
         missing = first.seq - 1
         if any((cut.last_seq, cut.last_hash) == (missing, first.prev) for cut in self._cuts[stream.id]):
             self._add("PRUNED", span.file, span.first_line, stream.id, 1, count=missing)
-        elif span.number is not None and self._lies_beside(span.file, stream.id, before=span.number):
+        elif span.number is not None and self._lies_beside(span.file, stream.id, missing, first.prev):
             self._add("STREAM_NOT_GIVEN", span.file, span.first_line, stream.id, 1, count=missing)
         else:
             found = self._add("HEAD_CUT", span.file, span.first_line, stream.id, 1, count=missing)
@@ -127,12 +130,18 @@ class Links:
         if any(_covers(cut, claim) for cut in self._cuts[claim.stream]):
             self._contradict("PRUNED", claim, 1)
         elif claim.stream in self._segments:
-            if not any("UNREADABLE" in reading.findings.counts() for reading in self._segments[claim.stream]):
+            if not any(_is_out_of_reach(reading) for reading in self._segments[claim.stream]):
                 self._contradict("TRUNCATED", claim, 0, expected=f"{claim.seq} records", actual="none")
-        elif self._by_path[claim.file].source.stream is None or self._lies_beside(claim.file, claim.stream):
+        elif self._is_elsewhere(claim):
             self._contradict("STREAM_NOT_GIVEN", claim, 1)
         else:
             self._contradict("MISSING_STREAM", claim, 1, expected=f"{claim.seq} records")
+
+    def _is_elsewhere(self, claim: Claim) -> bool:
+        """Tell whether the stream of a claim need not be here: this is no journal, or not all of one was given."""
+        if os.path.dirname(claim.file) not in self._journals:
+            return True
+        return self._lies_beside(claim.file, claim.stream, claim.seq, claim.hash)
 
     def _contradict(
         self, code: str, claim: Claim, seq: int, *, expected: str | None = None, actual: str | None = None
@@ -177,10 +186,20 @@ class Links:
         found = self._add(code, source.path, torn.number, source.stream, None)
         found.offset, found.detail = torn.offset, f"{torn.length} bytes, SHA-256 {torn.sha256}"
 
-    def _lies_beside(self, path: str, stream: str, *, before: int | None = None) -> bool:
-        """Tell whether files of a stream lie in the directory of this one, although they were not to be checked."""
-        beside = glob.glob(os.path.join(glob.escape(os.path.dirname(path)), f"{stream}.*.jsonl*"))
-        return any(each not in self._by_path and (before is None or _number(each) < before) for each in beside)
+    def _lies_beside(self, path: str, stream: str, seq: int, digest: str | None) -> bool:
+        """Tell whether this record lies in a segment beside a file, which then was just not among what was given.
+
+        Names can be made by anybody, so it takes the record itself: only the genuine one has this hash.
+        """
+        return any(
+            holds(segment, stream, seq, digest)
+            for segment in segments_beside(path, stream)
+            if os.path.realpath(segment.path) not in self._given
+        )
+
+    @functools.cached_property
+    def _given(self) -> set[str]:
+        return {os.path.realpath(path) for path in self._by_path}
 
     def _add(
         self,
@@ -203,6 +222,6 @@ def _covers(cut: Cut, claim: Claim) -> bool:
     return claim.closed is None and cut.last_seq > claim.seq
 
 
-def _number(path: str) -> int:
-    number = os.path.basename(path).split(".")[1]
-    return int(number) if number.isdigit() else 0
+def _is_out_of_reach(reading: Reading) -> bool:
+    """Tell whether a file is there but could not be read; what is no file at all is no segment that was written."""
+    return "UNREADABLE" in reading.findings.counts() and os.path.isfile(reading.source.path)

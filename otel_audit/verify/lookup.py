@@ -11,11 +11,12 @@ import re
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
+from .content import examine
 from .lines import BLOCK_BYTES, Block, read_blocks
 from .sources import STDIN, Source, Unreadable, find_sources, open_source
 from .span import Span
 
-__all__ = ["Lookup", "digest_behind", "find_lines"]
+__all__ = ["Lookup", "digest_behind", "find_lines", "holds"]
 
 _TAIL: Final = re.compile(rb'"seq":([0-9]{1,16}),"stream":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"\}')
 _LONGEST_TAIL: Final = 160
@@ -60,6 +61,15 @@ def find_lines(paths: Sequence[str], wanted: Collection[tuple[str, int]]) -> dic
             for place, _, line in _scan(source, wanted):
                 lines.setdefault(place, line)
     return lines
+
+
+def holds(source: Source, stream: str, seq: int, digest: str | None) -> bool:
+    """Tell whether a source holds the record with this place and hash, and that is the hash of its bytes."""
+    for _, _, line in _scan(source, [(stream, seq)]):
+        entry, fault = examine(line)
+        if fault is None and entry is not None and entry.hash == digest:
+            return True
+    return False
 
 
 def _scan(source: Source, wanted: Collection[tuple[str, int]]) -> Iterator[tuple[tuple[str, int], str, bytes]]:

@@ -170,7 +170,8 @@ def _set_aside(streams: Iterable[Stream], readings: Sequence[Reading], findings:
     files = {
         reading.source.path
         for reading in readings
-        if reading.source.stream in unknown or unknown.issuperset(span.stream for span in reading.spans)
+        if reading.source.stream in unknown
+        or (reading.spans and unknown.issuperset(span.stream for span in reading.spans))
     }
     if unknown:
         findings.discard(lambda found: found.file in files and found.code != "UNKNOWN_FORMAT")

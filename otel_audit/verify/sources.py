@@ -14,7 +14,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
-__all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources", "open_source"]
+__all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources", "open_source", "segments_beside"]
 
 STDIN: Final = "-"
 _ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
@@ -97,6 +97,16 @@ def _describe(path: str) -> Source:
     if named := _SEGMENT.fullmatch(os.path.basename(path)):
         return Source(path, named[1], int(named[2]))
     return Source(path)
+
+
+def segments_beside(path: str, stream: str) -> Iterator[Source]:
+    """Yield the segments of a stream that lie in a file's directory. Only regular files are."""
+    directory = os.path.dirname(path)
+    with contextlib.suppress(OSError):
+        for name in sorted(os.listdir(directory or os.curdir)):
+            source = _describe(os.path.join(directory, name))
+            if source.stream == stream and os.path.isfile(source.path):
+                yield source
 
 
 @contextlib.contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -486,6 +487,62 @@ def test_a_stream_that_was_not_given(tmp_path: Path) -> None:
     put(tmp_path / "j", old)
     report = verify([put(tmp_path / "j", new)])
     assert (codes(report), report.exit_code) == ({"STREAM_NOT_GIVEN": 1}, 3)
+
+
+STRAYS = {
+    "bak": lambda writer, directory: (directory / f"{writer.segment(1)}.bak").touch(),
+    "whole copy under another name": lambda writer, directory: put(directory, writer).rename(directory / "old.bak"),
+    "directory": lambda writer, directory: (directory / writer.segment(1)).mkdir(),
+    "fifo": lambda writer, directory: os.mkfifo(directory / writer.segment(1)),
+    "empty": lambda writer, directory: (directory / writer.segment(1)).touch(),
+    "dangling link": lambda writer, directory: (directory / writer.segment(1)).symlink_to("nowhere"),
+    "other digits": lambda writer, directory: (directory / f"{writer.stream}.0000001.jsonl.bak").touch(),
+}
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_no_stray_entry_makes_a_missing_stream_less(tmp_path: Path, stray: str) -> None:
+    old = whole(1)
+    path = put(tmp_path / "j", whole(2, previous=[old.ending()]))
+    STRAYS[stray](old, tmp_path / "j")
+    assert verify([tmp_path / "j"]).exit_code == 1
+    assert verify([path]).exit_code == 1
+
+
+@pytest.mark.parametrize("stray", STRAYS)
+def test_no_stray_entry_makes_a_cut_beginning_less(tmp_path: Path, stray: str) -> None:
+    writer = whole(1)
+    put(tmp_path / "j", writer, 6).unlink()
+    short = Writer(1)
+    short.lines = writer.lines[:5]
+    STRAYS[stray](short, tmp_path / "j")
+    assert verify([tmp_path / "j"]).exit_code == 1
+    assert verify([tmp_path / "j" / writer.segment(2)]).exit_code == 1
+
+
+def test_a_forged_segment_beside_does_not_stand_for_a_missing_one(tmp_path: Path) -> None:
+    old, forged = whole(1), whole(1, events=30)
+    path = put(tmp_path / "j", whole(2, previous=[old.ending()]))
+    put(tmp_path / "j", forged)
+    assert codes(verify([path])) == {"MISSING_STREAM": 1}
+    forged.lines[19] = reseal(forged.lines[19], stream=old.stream, hash=old.chain.last_hash)
+    put(tmp_path / "j", forged)
+    assert codes(verify([path])) == {"MISSING_STREAM": 1}
+
+
+def test_a_renamed_file_in_a_journal_still_needs_the_stream_that_it_names(tmp_path: Path) -> None:
+    second = whole(2, previous=[whole(1).ending()])
+    put(tmp_path / "j", second).rename(tmp_path / "j" / "second.jsonl")
+    put(tmp_path / "j", whole(3, previous=[second.ending()]))
+    assert codes(verify([tmp_path / "j"])) == {"MISSING_STREAM": 1}
+
+
+def test_a_stream_of_another_format_hides_nothing_in_other_files(tmp_path: Path) -> None:
+    writer = whole(1)
+    writer.lines = [line.replace(b"alice", b"mallory").replace(b"otel-audit", b"otel-audid") for line in writer.lines]
+    put(tmp_path / "j", writer)
+    put(tmp_path / "j", Writer(2).open(format=2).events(2).close())
+    assert verify([tmp_path / "j"]).exit_code == 1
 
 
 def test_an_emptied_stream_that_a_later_one_names(tmp_path: Path) -> None:
