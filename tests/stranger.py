@@ -26,8 +26,7 @@ def read(line):
     r = json.loads(line.decode(), parse_int=lambda n: int(n) if abs(float(n)) < 2**53 else float(n))
     body = jcs({k: v for k, v in r.items() if k != "hash"}).encode()  # a member that stands twice comes out once
     assert line == body[:-1] + b',"hash":"%b"}' % hashlib.sha256(b"\0" + body).hexdigest().encode()
-    assert all(type(v) is TOP[k] for k, v in r.items())
-    assert {"action", "actor", "outcome"} <= {*r["audit"]} <= AUDIT
+    assert all([*(type(v) is TOP[k] for k, v in r.items()), {"action", "actor", "outcome"} <= {*r["audit"]} <= AUDIT])
     return r | {"at": datetime.fromisoformat(r["@timestamp"][:26])}
 
 
@@ -35,6 +34,7 @@ def walk(paths):
     streams, junk, ends, links, cuts, heads, gone = {}, {}, {}, [], set(), set(), set()
     for path in paths:
         own, data, start, last = path.name[:32], path.read_bytes(), 0, None
+        assert path.name == f"{own}.{int(path.name[33:-6]) or -1:06}.jsonl"
         s = streams.setdefault(own, {"hash": None, "seq": 0, "closed": False, "hashes": {}, "at": datetime.min})
         assert b"\n" not in junk.pop(own, (0, b""))[1]  # a failed write may leave half a line, a new segment repeats it
         while end := data.find(b"\n", start) + 1:
@@ -43,8 +43,8 @@ def walk(paths):
             except Exception:
                 break  # this, and whatever stands behind it, must be a torn tail that was declared
             n, event, said, start = r["seq"], r["event_name"], r.get("data", {}), end
-            if s["hashes"].get(n) == r["hash"] and last in {None, n - 1} and (last := n):
-                continue  # a segment may begin with the end of the one before
+            if s["hashes"].get(n) == r["hash"] and last in {None, n - 1} and (last := n) and not gone.add("repeat"):
+                continue  # a segment may begin with the end of the one before, if the writer had to start over
             if s["seq"] == 0 and n > 1:
                 heads.add((own, n - 1, r["prev_hash"]))
             else:

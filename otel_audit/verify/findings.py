@@ -93,6 +93,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
         "A record stands here twice, byte for byte.",
         "If these lines come from a sink that delivers at least once, check them with --unordered; else: " + _KEEP,
     ),
+    "SEGMENT_NAME": Code(
+        _T,
+        "A file is named like a segment, but not as the writer names one: it was renamed, or put there.",
+        _KEEP,
+    ),
     "FORK": Code(
         _T,
         "Two different records claim the same place in one stream: two versions of history exist.",
@@ -172,6 +177,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
         "Nothing was recorded for longer than it should be: suspended, blocked, or silenced.",
         "Ask what ran then.",
     ),
+    "REPEAT_UNEXPLAINED": Code(
+        _I,
+        "A segment repeats lines of the one before, and no record says why: a crash meanwhile, or copied lines.",
+        "Nothing is lost by it. If the stream went on, ask who could write to its files.",
+    ),
     "EMPTY_SEGMENT": Code(
         _I,
         "A stream's file holds nothing: a crash before its first record, or an emptied file.",
@@ -221,7 +231,7 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     "OTHER_LINES": Code(Severity.NOTE, "Lines that are no audit records were skipped.", "Nothing."),
     "REPEATED_LINES": Code(
         Severity.NOTE,
-        "A segment begins with the last lines of the one before, as after a failed sync.",
+        "A segment begins with the last lines of the one before, as after a failed sync, and a record says why.",
         "Nothing.",
     ),
     "IDENTICAL_COPIES": Code(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import os
+from collections.abc import Collection, Iterable
 from itertools import groupby
 
 from .findings import Finding, Findings
@@ -45,6 +46,11 @@ class Stream:
         return next((span.closed_at for span in self.spans if span.closed_at is not None), None)
 
     @property
+    def repeated_by(self) -> int:
+        """Number of the last record that says why lines were written again."""
+        return max(span.repeated_by for span in self.spans)
+
+    @property
     def unknown_format(self) -> bool:
         """Whether the stream says that it is written in a format that is not ours."""
         return self.first.unknown_format
@@ -58,15 +64,18 @@ def _start(span: Span) -> int:
     return span.first.seq if span.first is not None else 0
 
 
-def join(spans: Iterable[Span], rules: Rules, findings: Findings, lookup: Lookup) -> dict[str, Stream]:
-    """Put spans together; report what is wrong where two of them meet."""
+def join(
+    spans: Iterable[Span], rules: Rules, findings: Findings, lookup: Lookup, torn: Collection[str] = ()
+) -> dict[str, Stream]:
+    """Put spans together; report what is wrong where two of them meet. `torn` are files that end in half a line."""
     whole = [span for span in spans if span.first is not None]
     whole.sort(key=lambda span: (span.stream, span.exported, span.number or 0, _start(span)))
     streams = {stream: Stream(list(parts)) for stream, parts in groupby(whole, key=lambda span: span.stream)}
     for stream in streams.values():
         before = stream.spans[0]
         for span in stream.spans[1:]:
-            _Joint(before, span, rules, findings).check(lookup)
+            because = max(stream.repeated_by, before.seq if before.file in torn else 0)
+            _Joint(before, span, rules, findings, because).check(lookup)
             before = max(before, span, key=lambda each: each.seq)
     return streams
 
@@ -74,11 +83,12 @@ def join(spans: Iterable[Span], rules: Rules, findings: Findings, lookup: Lookup
 class _Joint:
     """The place where one span of a stream ends and the next begins."""
 
-    def __init__(self, before: Span, after: Span, rules: Rules, findings: Findings) -> None:
+    def __init__(self, before: Span, after: Span, rules: Rules, findings: Findings, repeated_by: int) -> None:
         self._before = before
         self._after = after
         self._rules = rules
         self._findings = findings
+        self._repeated_by = repeated_by
 
     def check(self, lookup: Lookup) -> None:
         """Report what does not fit."""
@@ -116,8 +126,11 @@ class _Joint:
                 self._report("FORK", start, count, expected=one, actual=other, detail=f"at record {end}")
             elif before.exported or after.exported:
                 self._report("IDENTICAL_COPIES", start, count, detail=f"also in {before.file}")
-            elif before.number and after.number:
-                self._report("REPEATED_LINES", start, count)
+            elif before.number and after.number and before.number != after.number:
+                code = "REPEATED_LINES" if self._repeated_by >= start else "REPEAT_UNEXPLAINED"
+                self._report(code, start, count, detail=f"also in {before.file}")
+            elif before.number and after.number and os.path.dirname(before.file) != os.path.dirname(after.file):
+                self._report("IDENTICAL_COPIES", start, count, detail=f"also in {before.file}")
             else:
                 self._report("DUPLICATE", start, count, detail=f"also in {before.file}")
 

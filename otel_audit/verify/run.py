@@ -87,6 +87,8 @@ def verify(
             findings.add(Finding("MISSING_PATH", source.path, detail=_what_is_missing(source.path)))
         else:
             found.append(source)
+            if source.is_misnamed:
+                findings.add(Finding("SEGMENT_NAME", source.path))
     journals = {os.path.dirname(source.path) for source in found if source.stream is not None}
     evidence = Evidence(asked, journals, [os.fspath(path) for path in sources if os.path.isdir(path)], findings)
     readings: list[Reading] = []
@@ -155,7 +157,8 @@ def _check_together(
     for span in index.spans(rules, findings):
         spans.append(span)
         evidence.take([span])
-    streams = join(spans, rules, findings, lookup)
+    torn = {reading.source.path for reading in readings if reading.torn is not None}
+    streams = join(spans, rules, findings, lookup, torn)
     lookup.run()
     _set_aside(streams.values(), readings, findings)
     links = Links(streams, readings, findings, lookup)

@@ -18,7 +18,8 @@ __all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources",
 
 STDIN: Final = "-"
 _ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
-_SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.([0-9]{6,9})\.jsonl(?:\.gz|\.zst)?")
+_SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.(0[0-9]{5}|[1-9][0-9]{5,8})\.jsonl(?:\.gz|\.zst)?")
+_LIKE_SEGMENT: Final = re.compile(r"[0-9a-f]{32}\.[0-9]+\.jsonl(?:\.gz|\.zst)?", re.IGNORECASE)
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _MAX_EXPANSION: Final = 200
@@ -40,6 +41,11 @@ class Source(NamedTuple):
     def name(self) -> str:
         """Its last path component; what a stream's declarations call a segment."""
         return re.sub(r"\.(gz|zst)$", "", os.path.basename(self.path))
+
+    @property
+    def is_misnamed(self) -> bool:
+        """Whether its name is nearly that of a segment: another number of digits, a number 0, capitals."""
+        return self.stream is None and _LIKE_SEGMENT.fullmatch(os.path.basename(self.path)) is not None
 
     @property
     def may_be_anything(self) -> bool:
@@ -94,7 +100,7 @@ def _expand(path: str) -> Iterator[str]:
 
 
 def _describe(path: str) -> Source:
-    if named := _SEGMENT.fullmatch(os.path.basename(path)):
+    if (named := _SEGMENT.fullmatch(os.path.basename(path))) and int(named[2]):
         return Source(path, named[1], int(named[2]))
     return Source(path)
 

@@ -97,6 +97,8 @@ class Span:
         """Seconds between heartbeats, once one was seen."""
         self.last_time = ""
         self.lost = 0
+        self.repeated_by = 0
+        """The last record that says why lines were written again."""
         self.closed_at: int | None = None
         self.unknown_format = False
         self.claims: list[Claim] = []

@@ -42,6 +42,19 @@ def repeated_lines(directory: Path) -> None:
     (directory / writer.segment(2)).write_bytes(b"".join(writer.lines[7:]))
 
 
+def repeat_recorded(directory: Path) -> None:
+    writer = Writer().open().events(9)
+    writer.control("audit.pipeline.degraded", {"cause": "sync failed", "reason": "Input/output error"})
+    put(directory, writer.events(3).close(), 11)
+    (directory / writer.segment(2)).write_bytes(b"".join(writer.lines[7:]))
+
+
+def segment_name(directory: Path) -> None:
+    writer = whole()
+    second = put(directory, writer, 11).with_name(writer.segment(2))
+    second.with_name(f"{writer.stream}.0000002.jsonl").write_bytes(second.read_bytes())
+
+
 def restarts(directory: Path) -> None:
     first = whole(1)
     second = whole(2, previous=[first.ending()])
@@ -148,7 +161,6 @@ VECTORS: Final[dict[str, tuple[int, Callable[[Path], None]]]] = {
     "intact-one-stream": (0, one),
     "intact-odd-content": (0, odd_content),
     "intact-segments": (0, segments),
-    "intact-repeated-lines": (0, repeated_lines),
     "intact-restarts": (0, restarts),
     "intact-fork": (0, fork),
     "incomplete-unclosed": (3, unclosed),
@@ -157,6 +169,8 @@ VECTORS: Final[dict[str, tuple[int, Callable[[Path], None]]]] = {
     "incomplete-gap": (3, gap),
     "incomplete-child-without-stream": (3, lambda directory: fork(directory, child=False)),
     "incomplete-pruned": (3, pruned),
+    "incomplete-repeated-lines": (3, repeated_lines),
+    "incomplete-repeat-recorded": (3, repeat_recorded),
     "unverifiable-format": (4, unknown_format),
     "tampered-value": (1, replaced(6, lambda line: line.replace(b"gone 5", b"gone 6"))),
     "tampered-value-sealed-again": (1, replaced(6, lambda line: reseal(line, message="gone 6"))),
@@ -176,6 +190,7 @@ VECTORS: Final[dict[str, tuple[int, Callable[[Path], None]]]] = {
     "tampered-after-close": (1, after_close),
     "tampered-stream-removed": (1, missing_stream),
     "tampered-segment-removed": (1, missing_segment),
+    "tampered-segment-name": (1, segment_name),
     "tampered-parent": (1, forged_parent),
     "tampered-torn-tail": (1, lambda directory: declared_tail(directory, said=b'{"@timestamp":"2023-11-14T23:')),
     "tampered-pruned-too-much": (1, lambda directory: pruned(directory, kept=14)),

@@ -701,16 +701,67 @@ def test_a_later_segment_alone_is_not_the_whole_stream(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("repeated", [1, 3, 6])
 def test_a_segment_may_repeat_the_end_of_the_one_before(tmp_path: Path, repeated: int) -> None:
-    writer = whole()
-    put(tmp_path / "j", writer, 11)
+    writer = Writer().open().events(9)
+    writer.control("audit.pipeline.degraded", {"cause": "sync failed"})
+    put(tmp_path / "j", writer.events(3).close(), 11)
     second = tmp_path / "j" / writer.segment(2)
     second.write_bytes(b"".join(writer.lines[10 - repeated :]))
     report = verify([tmp_path / "j"])
-    assert (codes(report), report.exit_code) == ({"REPEATED_LINES": 1}, 0)
+    assert (codes(report), report.exit_code) == ({"REPEATED_LINES": 1, "PIPELINE_DEGRADED": 1}, 3)
     other = rewrite(writer.lines, 10 - repeated, event_name="something.else")
     second.write_bytes(b"".join(other[10 - repeated :]))
     report = verify([tmp_path / "j"])
     assert ("FORK" in codes(report), report.exit_code) == (True, 1)
+
+
+@pytest.mark.parametrize("cause", [None, "sink failing", "sync failed"])
+def test_a_repeat_that_no_record_behind_it_explains_is_not_passed_over(tmp_path: Path, cause: str | None) -> None:
+    writer = Writer().open()
+    if cause is not None:
+        writer.control("audit.pipeline.degraded", {"cause": cause})
+    put(tmp_path / "j", writer.events(12).close(), 11)
+    (tmp_path / "j" / writer.segment(2)).write_bytes(b"".join(writer.lines[7:]))
+    report = verify([tmp_path / "j"])
+    assert (codes(report)["REPEAT_UNEXPLAINED"], report.exit_code) == (1, 3)
+
+
+def test_a_torn_end_explains_a_repeat(tmp_path: Path) -> None:
+    writer = whole()
+    first = put(tmp_path / "j", writer, 11)
+    first.write_bytes(first.read_bytes() + writer.lines[10][:40])
+    (tmp_path / "j" / writer.segment(2)).write_bytes(b"".join(writer.lines[7:]))
+    assert codes(verify([tmp_path / "j"])) == {"REPEATED_LINES": 1, "TORN_TAIL": 1}
+
+
+def test_another_cut_between_two_segments_loses_nothing(tmp_path: Path) -> None:
+    put(tmp_path / "j", whole(), 11)
+    put(tmp_path / "j", whole(), 10)
+    assert verify([tmp_path / "j"]).exit_code == 0
+
+
+@pytest.mark.parametrize("number", ["0000002", "00002", "2", "000000", "0000000002"])
+def test_a_segment_is_named_as_the_writer_names_it(tmp_path: Path, number: str) -> None:
+    writer = whole()
+    second = put(tmp_path / "j", writer, 11).with_name(writer.segment(2))
+    copy = second.with_name(f"{writer.stream}.{number}.jsonl")
+    copy.write_bytes(second.read_bytes())
+    report = verify([tmp_path / "j"])
+    assert ({"SEGMENT_NAME", "DUPLICATE"} <= set(codes(report)), report.exit_code) == (True, 1)
+    second.unlink()
+    assert codes(verify([tmp_path / "j"]))["SEGMENT_NAME"] == 1
+
+
+def test_a_segment_beside_its_compressed_copy_is_a_duplicate(tmp_path: Path) -> None:
+    path = put(tmp_path / "j", whole())
+    path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
+    assert codes(verify([tmp_path / "j"])) == {"DUPLICATE": 1}
+
+
+def test_copies_in_two_directories_are_no_fault(tmp_path: Path) -> None:
+    put(tmp_path / "a", whole())
+    put(tmp_path / "b", whole())
+    report = verify([tmp_path / "a", tmp_path / "b"])
+    assert (codes(report), report.exit_code) == ({"IDENTICAL_COPIES": 1}, 0)
 
 
 def test_a_repeat_inside_a_segment_is_not_legal(tmp_path: Path) -> None:
