@@ -64,17 +64,31 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(given, named)
         output.set_color(args.color)
-        return int(args.run(args))
+        code = int(args.run(args))
+        if sys.stdout is not None:
+            sys.stdout.flush()  # what cannot be written is an error here, not a complaint of the interpreter's
+        return code
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 0
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:  # the reader (`head`) has seen enough; the interpreter's own flush must not complain
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader (`head`) has seen enough
+        _let_go_of_stdout()
         return _USAGE_ERROR
     except (AuditError, OSError) as error:
         output.complain(_describe(error))
+        _let_go_of_stdout()
         return _USAGE_ERROR
+
+
+def _let_go_of_stdout() -> None:
+    """See to it that the interpreter's own flush at the end has nothing to complain of."""
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parse(given: list[str], named: str | None) -> argparse.Namespace:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 import time
+
+from otel_audit.cli.output import say
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -44,5 +45,5 @@ def run(args: argparse.Namespace) -> int:
         )
     head = Checkpoint(origin_of(signers[0].name, args.stream), size, root_hash(leaves))
     note = state.advance(head, last, lambda: sign_note(head.encode(), signers, time=int(time.time())).encode())
-    sys.stdout.write(note)
+    say(note.removesuffix("\n"))
     return 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import sys
 import unicodedata
@@ -27,7 +29,7 @@ def set_color(choice: str) -> None:
 def is_terminal(stream: TextIO | None = None) -> bool:
     """Tell whether somebody is looking."""
     stream = stream or sys.stdout
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    return stream is not None and stream.isatty() and os.environ.get("TERM") != "dumb"
 
 
 def paint(text: str, style: Style, stream: TextIO | None = None) -> str:
@@ -55,13 +57,21 @@ def _spell(character: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """Print one line; what the terminal's encoding does not have is spelled out."""
+    """Print one line; what the terminal's encoding does not have is spelled out.
+
+    Raises:
+        OSError: standard output is closed, or takes no more.
+    """
+    if sys.stdout is None:  # closed by whoever started this (`>&-`)
+        raise OSError(errno.EBADF, "standard output is closed; use --quiet where only the exit code is wanted")
     _write(sys.stdout, text)
 
 
 def complain(text: str) -> None:
-    """Print one line about what went wrong on standard error."""
-    _write(sys.stderr, f"{paint('error:', 'bad', sys.stderr)} {escape(text)}")
+    """Print one line about what went wrong on standard error, if that can be; the exit code says it anyway."""
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            _write(sys.stderr, f"{paint('error:', 'bad', sys.stderr)} {escape(text)}")
 
 
 def _write(stream: TextIO, text: str) -> None:

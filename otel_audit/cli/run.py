@@ -55,8 +55,8 @@ def run(args: argparse.Namespace) -> int:
     program = shutil.which(command[0], path=environment.get("PATH"))
     if program is None:
         raise ConfigurationError(f"run: {command[0]} is not there, or may not be executed")
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in filter(None, (sys.stdout, sys.stderr)):  # None where one was closed
+        stream.flush()
     os.execve(program, command, environment)  # noqa: S606 - this is what the command is for
 
 

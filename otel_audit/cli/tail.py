@@ -21,7 +21,9 @@ _POLL_SECONDS: Final = 0.25
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `tail` takes."""
     parser.add_argument("sources", nargs="+", metavar="SRC", help="journal directories or files")
-    parser.add_argument("-n", "--lines", type=int, default=10, metavar="N", help="last records to show (default: 10)")
+    parser.add_argument(
+        "-n", "--lines", type=_count, default=10, metavar="N", help="last records to show (default: 10)"
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on as records are written, until Ctrl-C")
 
 
@@ -63,6 +65,12 @@ def _print(seen: Seen) -> None:
     fields = [escape(each) for each in said]
     fields[2] = paint(fields[2], "bad" if seen.finding else "good")
     say(("  " if looked_at else "\t").join(fields))
+
+
+def _count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of records")
+    return int(text)
 
 
 def _object(value: dict[str, Any], name: str) -> dict[str, Any]:

@@ -113,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
     )
     progress.end()
     if pins is not None and report.findings.verdict() not in {Severity.TAMPERED, Severity.UNREADABLE}:
-        pins.save()
+        _save(pins, args.pin)
     if args.json:
         say(json.dumps(report.as_json(), indent=2))
     elif not args.quiet:
@@ -146,6 +146,13 @@ def _read_pins(args: argparse.Namespace) -> Pins | None:
     from otel_audit.integrity.pins import Pins
 
     return Pins(args.pin, trust_first_use=args.trust_first_use)
+
+
+def _save(pins: Pins, path: str) -> None:
+    try:
+        pins.save()
+    except OSError as error:  # it names a temporary file beside this one
+        raise OSError(error.errno, f"the pins cannot be kept: {error.strerror}", path) from error
 
 
 def _read_otel_keys(args: argparse.Namespace) -> TrustedKeys | None:

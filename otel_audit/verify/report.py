@@ -110,7 +110,8 @@ def _count(number: int, noun: str) -> str:
 _SENTENCES: Final = {
     Severity.NOTE: (
         "Proved: {records} in {streams} are unchanged, in order and complete from first to last by their own chain. "
-        "Not proved: that nobody wrote the whole chain anew; no signature and no anchor was checked."
+        "Not proved: that nobody wrote the whole chain anew, or removed whole streams newer than the last one that "
+        "another names; no signature and no anchor was checked."
     ),
     Severity.INCOMPLETE: (
         "Proved: nothing contradicts; {records} in {streams} are unchanged and in order by their own chain. "
@@ -128,7 +129,10 @@ _SENTENCES: Final = {
 }
 
 _SIGNED_SENTENCES: Final = {
-    Severity.NOTE: "Proved: {records} in {streams} are unchanged, in order and complete. {beyond}",
+    Severity.NOTE: (
+        "Proved: {records} in {streams} are unchanged, in order and complete. {beyond} "
+        "Not proved: that no whole stream is gone that nothing else here, no anchor and no pin names."
+    ),
     Severity.INCOMPLETE: (
         "Proved: nothing contradicts; {records} in {streams} are unchanged and in order. "
         "Not proved: that they are all there were (see the findings). {beyond}"

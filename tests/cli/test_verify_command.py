@@ -95,7 +95,8 @@ def test_several_processes_find_the_same(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     "arguments",
     [[], ["nonsense"], ["verify"], ["verify", "--nonsense", "x"], ["verify", "--max-silence", "soon", "x"],
-     ["verify", "--jobs", "0", "x"], ["show", "7", "x"], ["tail", "no-such-file"]],
+     ["verify", "--jobs", "0", "x"], ["show", "7", "x"], ["tail", "no-such-file"],
+     ["tail", "-n", "-1", "x"], ["tail", "-n", "x", "x"]],
     ids=" ".join,
 )  # fmt: skip
 def test_misuse_is_one_line_and_exit_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -166,6 +167,43 @@ def test_standard_input_and_an_ascii_terminal(journal: Path) -> None:
     assert ran.returncode == 1
     assert ran.stderr == b""
     assert run("verify", str(journal)).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "closed", "code"),
+    [
+        ("", ">&-", 2),
+        ("--json", ">&-", 2),
+        ("-q", ">&-", 0),
+        ("", "2>&-", 0),
+        ("-q", ">&- 2>&-", 0),
+        ("--nonsense", "2>&-", 2),
+        ("", ">&- 2>&-", 2),
+        ("", "> /dev/full", 2),
+        ("--nonsense", "2> /dev/full", 2),
+    ],
+)
+def test_closed_or_full_outputs_give_a_code_and_no_traceback(
+    journal: Path, arguments: str, closed: str, code: int
+) -> None:
+    command = f"{sys.executable} -m otel_audit verify {arguments} {journal} {closed}"
+    ran = subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=60, text=True)
+    assert (ran.returncode, ran.stderr.count("Traceback"), ran.stderr.count("\n") <= 1) == (code, 0, True)
+
+
+def test_a_pin_file_that_cannot_be_kept_is_named(
+    journal: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pin = tmp_path / "no" / "pins"
+    assert main(["verify", "-q", "--pin", str(pin), "--trust-first-use", str(journal)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {pin}: ")
+    assert "tmp." not in err.replace(str(tmp_path), "")
+
+
+def test_the_intact_verdict_says_what_a_chain_cannot_show(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["verify", str(journal)])
+    assert "removed whole streams newer than the last one that another names" in capsys.readouterr().out
 
 
 def test_a_closed_pipe_is_no_error(tmp_path: Path) -> None:
