@@ -129,6 +129,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     "STREAM_NOT_GIVEN": Code(
         _I, "A stream that another one follows is not among what was checked.", "Give its files as well."
     ),
+    "NOT_READ": Code(
+        _I,
+        "A directory below a journal holds audit files; it is no part of the journal, and was not read.",
+        "Files moved out of the way belong back into the journal. If it is a journal of its own, name it as well.",
+    ),
     "CHILD_NOT_FOUND": Code(
         _I,
         "A fork was announced, but the child's stream is not here. A child that never logs has none.",

@@ -16,7 +16,7 @@ from .links import Links
 from .lookup import Lookup
 from .reading import Reading, read_source
 from .report import Report, StreamSummary
-from .sources import STDIN, Missing, Source, find_sources
+from .sources import STDIN, Missing, Source, find_sources, find_unread
 from .span import Rules
 from .unordered import Index
 
@@ -89,6 +89,8 @@ def verify(
             found.append(source)
             if source.is_misnamed:
                 findings.add(Finding("SEGMENT_NAME", source.path))
+    for directory in find_unread(sources, found):
+        findings.add(Finding("NOT_READ", directory))
     journals = {os.path.dirname(source.path) for source in found if source.stream is not None}
     evidence = Evidence(asked, journals, [os.fspath(path) for path in sources if os.path.isdir(path)], findings)
     readings: list[Reading] = []

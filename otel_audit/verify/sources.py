@@ -14,7 +14,17 @@ import zlib
 from collections.abc import Iterator, Sequence
 from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
-__all__ = ["STDIN", "Missing", "Reader", "Source", "Unreadable", "find_sources", "open_source", "segments_beside"]
+__all__ = [
+    "STDIN",
+    "Missing",
+    "Reader",
+    "Source",
+    "Unreadable",
+    "find_sources",
+    "find_unread",
+    "open_source",
+    "segments_beside",
+]
 
 STDIN: Final = "-"
 _ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
@@ -67,8 +77,9 @@ class Reader(Protocol):
 
 
 def find_sources(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Source | Missing]:
-    """Yield what the given paths hold: a directory's `*.jsonl` and `*.json` (gz, zst), at any depth, segments in order.
+    """Yield what the given paths hold: a directory's `*.jsonl` and `*.json` (gz, zst), segments in order.
 
+    A directory is read at any depth, but not below one that holds segments: subdirectories are no part of a journal.
     A path with no file under it is tried as a glob pattern. A file that is named twice is checked once.
     """
     seen: set[str] = set()
@@ -89,6 +100,8 @@ def _expand(path: str) -> Iterator[str]:
     elif os.path.isdir(path):
         for directory, subdirectories, names in os.walk(path):
             subdirectories.sort()
+            if _is_journal(names):
+                subdirectories.clear()
             for name in sorted(names):
                 if name.endswith(_ENDINGS):
                     yield os.path.join(directory, name)
@@ -97,6 +110,30 @@ def _expand(path: str) -> Iterator[str]:
     elif glob.has_magic(path):
         for match in sorted(glob.iglob(path, recursive=True)):
             yield from _expand(match)
+
+
+def _is_journal(names: Sequence[str]) -> bool:
+    return any(map(_SEGMENT.fullmatch, names))
+
+
+def find_unread(paths: Sequence[str | os.PathLike[str]], sources: Sequence[Source]) -> Iterator[str]:
+    """Yield the directories below journals of the given directories that hold files like theirs which were not read."""
+    read = {os.path.realpath(source.path) for source in sources}
+    journals = {os.path.dirname(source.path) for source in sources if source.stream is not None}
+    given = [os.path.join(each, "") for path in paths for each in _directories(os.fspath(path))]
+    for journal in sorted(journals):
+        if not os.path.join(journal, "").startswith(tuple(given)):
+            continue  # only some of its files are asked about
+        for directory, subdirectories, names in os.walk(journal):
+            subdirectories.sort()
+            like = [os.path.join(directory, name) for name in names if name.endswith(_ENDINGS)]
+            if directory != journal and not read.issuperset(map(os.path.realpath, like)):
+                yield directory
+
+
+def _directories(path: str) -> list[str]:
+    matches = [path] if os.path.lexists(path) or not glob.has_magic(path) else glob.glob(path, recursive=True)
+    return list(filter(os.path.isdir, matches))
 
 
 def _describe(path: str) -> Source:

@@ -545,6 +545,28 @@ def test_a_stream_of_another_format_hides_nothing_in_other_files(tmp_path: Path)
     assert verify([tmp_path / "j"]).exit_code == 1
 
 
+def test_a_segment_in_a_subdirectory_is_gone_from_its_journal(tmp_path: Path) -> None:
+    old = whole(1)
+    put(tmp_path / "j", whole(2, previous=[old.ending()]))
+    put(tmp_path / "j" / ".old", old)
+    assert codes(verify([tmp_path / "j"])) == {"MISSING_STREAM": 1, "NOT_READ": 1}
+    assert codes(verify([tmp_path / "j", tmp_path / "j" / ".old"])) == {}
+
+
+@pytest.mark.parametrize("name", ["tree", "tr*"])
+def test_a_journal_put_above_others_does_not_hide_them(tmp_path: Path, name: str) -> None:
+    tree = tmp_path / "tree"
+    (tree / "b").mkdir(parents=True)
+    put(tree / "a", whole(1))
+    put(tree / "b" / "c", whole(2))
+    report = verify([tmp_path / name])
+    assert (codes(report), report.records, report.exit_code) == ({}, 40, 0)
+    first = put(tree, whole(3))
+    report = verify([tmp_path / name])
+    assert (codes(report), report.exit_code) == ({"NOT_READ": 2}, 3)
+    assert verify([first]).exit_code == 0
+
+
 def test_an_emptied_stream_that_a_later_one_names(tmp_path: Path) -> None:
     old = whole(1)
     put(tmp_path / "j", whole(2, previous=[old.ending()]))
