@@ -355,6 +355,8 @@ def test_every_secret_variable_has_a_case() -> None:
 @pytest.mark.parametrize("variable", SECRETS)
 def test_a_secret_variable_reaches_its_sink(variable: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url, header = SECRETS[variable]
+    if url.startswith("kafka"):
+        pytest.importorskip("confluent_kafka")
     monkeypatch.setenv(variable, "s3cret")
     with Server(default=Reply(status=500)) as server:
         trail = otel_audit.configure(journal=tmp_path, sinks=[url.replace("{host}", server.host)])

@@ -57,7 +57,7 @@ def test_the_argument_config_wins_over_its_variable(tmp_path: Path) -> None:
 
 
 def test_the_arguments_of_configure_are_the_settings() -> None:
-    assert [*inspect.signature(otel_audit.configure).parameters] == ["config", *SCHEMA]
+    assert [*inspect.signature(otel_audit.configure).parameters] == ["config", *SCHEMA, "unknown"]
 
 
 def test_an_empty_variable_means_none_for_what_can_be_none_and_else_nothing(tmp_path: Path) -> None:

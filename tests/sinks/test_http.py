@@ -127,6 +127,7 @@ def test_nobody_listening_is_a_failure_that_names_the_host() -> None:
         (format_datetime(datetime.now(timezone.utc) - timedelta(days=9), usegmt=True), 0.0),
         ("soon", None),
     ],
+    ids=["seconds", "too many seconds", "a date to come", "a date gone by", "neither"],
 )
 def test_retry_after_is_read_in_both_forms_and_bounded(server: Server, value: str, seconds: float | None) -> None:
     server.script(Reply(status=503, headers={"Retry-After": value}))
