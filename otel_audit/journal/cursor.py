@@ -86,7 +86,7 @@ def write_state(journal: Path, sink: str, state: Mapping[str, Any]) -> None:
     """Leave word of how a sink is doing, for `otel-audit status`."""
     directory = room_of(journal, sink)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _replace(directory / STATE, {**state, "at": time.time()})
+    _replace(directory / STATE, {**state, "at": time.time()}, durably=False)
 
 
 def read_state(journal: Path, sink: str) -> dict[str, Any]:
@@ -106,15 +106,17 @@ def list_cursors(journal: Path) -> list[str]:
         return []
 
 
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
-    """Put new content under a name, durably: whoever reads sees the old or the new, whatever happens."""
+def _replace(path: Path, content: Mapping[str, Any], *, durably: bool = True) -> None:
+    """Put new content under a name: whoever reads sees the old or the new, whatever happens."""
     temporary = path.with_suffix(".new")
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600), "wb") as file:
         file.write(json.dumps(content).encode())
         file.flush()
-        os.fsync(file.fileno())
+        if durably:
+            os.fsync(file.fileno())
     os.replace(temporary, path)
-    sync_directory(path.parent)
+    if durably:
+        sync_directory(path.parent)
 
 
 def _read(path: Path) -> tuple[Position, bool]:

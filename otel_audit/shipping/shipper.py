@@ -377,11 +377,13 @@ class Shipper:
         self._unconfirmed.go_back(self._lanes.values())
         self._close_sink()
         self._probing = True
+        news = str(error) != self._error
         self._error = str(error)
         if self._failing_since is None:
             self._failing_since = time.time()
             notice(f"sink {self.name} is down: {error}; records wait in the journal", subject=self.name)
-        self._note_state()
+        if news:
+            self._note_state()
         self._tell()
         self._stop.wait(self._backoff.next(error.retry_after))
 

