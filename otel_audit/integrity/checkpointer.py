@@ -16,7 +16,6 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable, Sequence
-from queue import Empty, SimpleQueue
 from typing import Final
 
 from otel_audit.errors import AuditError
@@ -83,8 +82,9 @@ class Checkpointer:
         self._queue: deque[tuple[str, float]] = deque()
         self._seen = 0
         self._wake_at = every
-        # Unlike an Event, it can be told from a signal handler that came in the middle of telling it.
-        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._quiet = threading.Lock()
+        """Held while nobody wants a checkpoint now. Unlike an Event, safe to tell from a signal handler."""
+        self._quiet.acquire()
         self._asked: deque[threading.Event] = deque()
         self._rested = 0.0
         self._fold_lock = threading.Lock()
@@ -113,7 +113,7 @@ class Checkpointer:
         self._seen = seq
         if seq >= self._wake_at:
             self._wake_at = seq + _QUEUE_LIMIT  # the thread lowers it again when it has caught up
-            self._wake.put(None)
+            self._wake()
             if len(self._queue) > _QUEUE_LIMIT:
                 self._drain(self._clock())
 
@@ -130,7 +130,7 @@ class Checkpointer:
             return
         done = threading.Event()
         self._asked.append(done)
-        self._wake.put(None)
+        self._wake()
         done.wait(timeout)
 
     def close(self, timeout: float = 5.0, *, ending: Callable[[], None] | None = None) -> None:
@@ -144,7 +144,7 @@ class Checkpointer:
         deadline = time.monotonic() + timeout
         self._closed = True
         _live.discard(self)
-        self._wake.put(None)
+        self._wake()
         if self._thread.is_alive():
             self._thread.join(timeout)
         idle = not self._thread.is_alive()
@@ -161,14 +161,15 @@ class Checkpointer:
             for publisher in self._publishers:
                 publisher.close(max(0.0, deadline - time.monotonic()))
 
+    def _wake(self) -> None:
+        with contextlib.suppress(RuntimeError):  # it is awake
+            self._quiet.release()
+
     # The checkpointer's thread.
 
     def _run(self) -> None:
         while not self._closed:
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=self._interval)
-                while True:
-                    self._wake.get_nowait()
+            self._quiet.acquire(timeout=min(self._interval, threading.TIMEOUT_MAX))
             self._rest()
             asked = [self._asked.popleft() for _ in range(len(self._asked))]
             if not self._closed:
@@ -182,8 +183,7 @@ class Checkpointer:
         """Wait until the last checkpoint is a moment ago, unless somebody asks for one."""
         rest = self._rested + _LEAST_PAUSE - time.monotonic()
         if rest > 0 and not self._asked and not self._closed:
-            with contextlib.suppress(Empty):
-                self._wake.get(timeout=rest)
+            self._quiet.acquire(timeout=rest)
         self._rested = time.monotonic()
 
     def _try(self, step: Callable[[], None]) -> None:
