@@ -79,12 +79,31 @@ class Alteration(NamedTuple):
         return found
 
 
-def is_plain(value: dict[str, Any], names: set[str] | None = None, depth: int = _MAX_PLAIN_DEPTH) -> bool:
+class HarmlessNames(set[str]):
+    """Names of members that need no second look, and members that need one only for the name that they hold.
+
+    In `{"field": "colour", "old": ..., "new": ...}` it is the text under `field` that says what the others are.
+    """
+
+    def __init__(self, naming: frozenset[str] = frozenset()) -> None:
+        super().__init__()
+        self._naming = naming
+
+    def cover(self, value: dict[str, Any]) -> bool:
+        """Tell whether all names outside this set are naming members, each holding a name in this set."""
+        for name in value.keys() - self:
+            named = value[name]
+            if name not in self._naming or type(named) is not str or named not in self:
+                return False
+        return True
+
+
+def is_plain(value: dict[str, Any], names: HarmlessNames | None = None, depth: int = _MAX_PLAIN_DEPTH) -> bool:
     """Tell whether orjson writes this object exactly as JCS does, if its keys are ASCII, without help.
 
     With `names`, every key at any depth must also be one of those.
     """
-    if names is not None and not names.issuperset(value):
+    if names is not None and not names.issuperset(value) and not names.cover(value):
         return False
     for item in value.values():  # a loop, not a generator: this is in every logging call
         kind = type(item)
@@ -93,7 +112,7 @@ def is_plain(value: dict[str, Any], names: set[str] | None = None, depth: int = 
     return True
 
 
-def _is_plain_container(value: Any, kind: type, names: set[str] | None, depth: int) -> bool:
+def _is_plain_container(value: Any, kind: type, names: HarmlessNames | None, depth: int) -> bool:
     if kind is float:
         # Between these bounds, and with a fraction, both write the shortest digits without an exponent.
         return 1e-5 <= abs(value) < 1e16 and not value.is_integer()

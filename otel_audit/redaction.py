@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, Final
 
-from .canonical import Alteration
+from .canonical import Alteration, HarmlessNames
 
 __all__ = ["DEFAULT_SECRET_NAMES", "MASK", "Redactor", "name_patterns", "plain_name"]
 
@@ -31,12 +31,13 @@ DEFAULT_SECRET_NAMES: Final = (
     r"passw(or)?d_.*",
     r"auth|bearer|.*_pass|(.*_)?dsn|connection_string",
     r"credit_card(_number)?|card_number|ssn",
-    r".*csrf.*|session_?id",
+    r".*csrf.*",
 )
 """Regular expressions, matched against whole names in lower case with `-` and space read as `_`."""
 
 _MAX_REMEMBERED: Final = 4096
-_NAMING: Final = frozenset({"attribute", "column", "field", "header", "key", "parameter"})
+_MAX_NAME: Final = 128
+_NAMING: Final = frozenset({"attribute", "field", "header"})
 """Members that may hold the name of what stands in a member beside them (`_VALUES`); they are always looked at."""
 _VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -64,7 +65,7 @@ class Redactor:
 
     def __init__(self, names: Iterable[str] = DEFAULT_SECRET_NAMES) -> None:
         self._pattern = re.compile("|".join(f"(?:{name})" for name in names))
-        self.harmless: set[str] = set()
+        self.harmless = HarmlessNames(_NAMING)
         """Names that were looked at and hold no secret."""
 
     def clean(self, record: dict[str, Any], notes: list[Alteration]) -> dict[str, Any]:
@@ -100,7 +101,7 @@ class Redactor:
 
     def _clean_object(self, value: dict[str, Any], path: str, notes: list[Alteration]) -> dict[str, Any]:
         secret = {name for name in value if self._is_suspect(name)} if not self.harmless.issuperset(value) else set()
-        if any(isinstance(named := value.get(naming), str) and self.is_secret(named) for naming in _NAMING):
+        if any(isinstance(named := value.get(naming), str) and self._is_suspect(named) for naming in _NAMING):
             secret.update(_VALUES & value.keys())  # {"field": "password", "old": ..., "new": ...}
         replaced: dict[str, Any] = dict.fromkeys(secret, MASK)
         notes.extend(Alteration(f"{path}/{name}", "redacted") for name in sorted(secret))
@@ -116,7 +117,7 @@ class Redactor:
             return False
         if self.is_secret(name):
             return True
-        if len(self.harmless) < _MAX_REMEMBERED:
+        if len(self.harmless) < _MAX_REMEMBERED and len(name) <= _MAX_NAME:
             self.harmless.add(name)
         return False
 

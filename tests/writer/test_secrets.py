@@ -88,3 +88,9 @@ def test_a_target_that_would_show_a_secret_is_refused_at_decoration() -> None:
 def test_ordinary_names_are_left_alone() -> None:
     data = {"token_count": 3, "passenger": "alice", "author": "bob", "key": "k", "field": "amount", "old": 1, "new": 2}
     assert b"[redacted]" not in Door().admit("a.b", None, data)
+
+
+def test_a_member_that_names_another_may_hold_anything() -> None:
+    for named in ({"a": 1}, ["x"], 7, None, "amount", "x" * 1000):
+        head = Door().admit("a.b", None, {"change": {"field": named, "old": 1, "new": 2}})
+        assert b'"new":2,"old":1' in head
