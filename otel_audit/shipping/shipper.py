@@ -261,6 +261,8 @@ class Shipper:
         if cursor.finished and not own:
             self._done.add(stream)
             cursor.close()
+            with self._changed:  # somebody may be waiting for this very stream
+                self._changed.notify_all()
         else:
             self._lanes[stream] = Lane(stream, cursor)
 
