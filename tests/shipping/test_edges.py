@@ -383,3 +383,20 @@ def test_in_a_forked_child_the_shipper_starts_anew_and_leaves_the_parents_cursor
     assert trail.close()
     assert [one.seq for one in sink.received if one.stream == parent_stream] == list(range(1, 14))
     assert read_position(tmp_path / "journal", "fake", parent_stream)[0].seq == 13
+
+
+def test_whoever_waits_for_a_stream_that_was_finished_before_is_told_at_once(tmp_path: Path) -> None:
+    journal = tmp_path / "journal"
+    writer = AuditTrail(JournalWriter(journal))
+    stream, seq = writer.record("thing.do").stream, 3
+    writer.close()
+    for _ in range(2):  # the second shipper finds a cursor that says so
+        sink = FakeSink()
+        shipper = Shipper(JournalSource(journal), lambda sink=sink: sink, name="fake", poll=60.0)
+        found: list[bool] = []
+        waiter = threading.Thread(target=lambda: found.append(shipper.wait_for(stream, seq, time.monotonic() + 20)))  # noqa: B023
+        waiter.start()
+        waiter.join(10)
+        shipper.close()
+        waiter.join(15)
+        assert found == [True]
