@@ -91,9 +91,8 @@ class HarmlessNames(set[str]):
 
     def cover(self, value: dict[str, Any]) -> bool:
         """Tell whether all names outside this set are naming members, each holding a name in this set."""
-        for name in value.keys() - self:
-            named = value[name]
-            if name not in self._naming or type(named) is not str or named not in self:
+        for name, named in value.items():
+            if name not in self and (name not in self._naming or type(named) is not str or named not in self):
                 return False
         return True
 
@@ -105,31 +104,42 @@ def is_plain(value: dict[str, Any], names: HarmlessNames | None = None, depth: i
     """
     if names is not None and not names.issuperset(value) and not names.cover(value):
         return False
-    for item in value.values():  # a loop, not a generator: this is in every logging call
+    for item in value.values():  # a loop, not a generator, and not many calls: this is in every logging call
         kind = type(item)
-        if kind not in _SCALARS and not _is_plain_container(item, kind, names, depth):
+        if kind in _SCALARS:
+            continue
+        if kind is dict:
+            if depth == 0 or not is_plain(item, names, depth - 1):
+                return False
+        elif kind is list:
+            if depth == 0 or not _is_plain_list(item, names, depth - 1):
+                return False
+        elif kind is not float or not _is_plain_float(item):
             return False
     return True
 
 
-def _is_plain_container(value: Any, kind: type, names: HarmlessNames | None, depth: int) -> bool:
-    if kind is float:
-        # Between these bounds, and with a fraction, both write the shortest digits without an exponent.
-        return 1e-5 <= abs(value) < 1e16 and not value.is_integer()
-    if depth == 0:
-        return False
-    if kind is dict:
-        return is_plain(value, names, depth - 1)
-    if kind is list:
-        for item in value:
-            kind = type(item)
-            if kind not in _SCALARS and (
-                (kind is list and names is not None)  # pairs of a name and a value, perhaps: not to be waved through
-                or not _is_plain_container(item, kind, names, depth - 1)
-            ):
+def _is_plain_list(value: list[Any], names: HarmlessNames | None, depth: int) -> bool:
+    if names is not None and len(value) == 2 and type(value[0]) is str and value[0] not in names:
+        return False  # a pair of a name and a value, perhaps
+    for item in value:
+        kind = type(item)
+        if kind in _SCALARS:
+            continue
+        if kind is dict:
+            if depth == 0 or not is_plain(item, names, depth - 1):
                 return False
-        return True
-    return False
+        elif kind is list:
+            if depth == 0 or not _is_plain_list(item, names, depth - 1):
+                return False
+        elif kind is not float or not _is_plain_float(item):
+            return False
+    return True
+
+
+def _is_plain_float(value: float) -> bool:
+    # Between these bounds, and with a fraction, both write the shortest digits without an exponent.
+    return 1e-5 <= abs(value) < 1e16 and not value.is_integer()
 
 
 def canonicalize(value: dict[str, Any]) -> bytes:
@@ -139,7 +149,7 @@ def canonicalize(value: dict[str, Any]) -> bytes:
         TypeError, ValueError: the object is not JSON-safe (see `make_safe`).
     """
     if _FAST and is_plain(value):
-        written = _dumps(value, option=_SORTED)
+        written = _dumps(value, None, _SORTED)
         if written.isascii() or _has_simple_keys(value):
             return written
     return jcs(value)
@@ -153,7 +163,7 @@ def canonicalize_plain(value: dict[str, Any]) -> bytes:
     """
     if not _FAST:
         return jcs(value)
-    written = _dumps(value, option=_SORTED)
+    written = _dumps(value, None, _SORTED)
     if written.isascii() or _has_simple_keys(value):
         return written
     raise ValueError("keys outside the BMP sort differently")

@@ -13,7 +13,7 @@ from . import twice
 from .config import current_trail
 from .logrecord import admit
 from .selection import Select, make_selection
-from .silence import SilenceWatch, watch_for_silence
+from .silence import NEVER, SilenceWatch, watch_for_silence
 from .trail import AuditTrail
 
 __all__ = ["AuditHandler"]
@@ -39,8 +39,9 @@ class AuditHandler(logging.Handler):
         self._trail = trail
         self._select = make_selection(select)
         self._heard_by: AuditTrail | None = None
-        twice.enter("handler")
         self._silence: SilenceWatch
+        self._levels: dict[str, int]
+        twice.enter("handler")
 
     def handle(self, record: logging.LogRecord) -> bool:
         """Record it, unless a filter or `select` leaves it out. Takes no lock."""
@@ -71,7 +72,12 @@ class AuditHandler(logging.Handler):
         trail = self._trail or current_trail()
         if trail is not self._heard_by:
             self._heard_by, self._silence = trail, watch_for_silence(trail, AuditHandler)
-        self._silence.heard(record)
+            self._levels = self._silence.levels
+        try:
+            if record.levelno < self._levels.get(record.name, NEVER):
+                self._silence.heard(record)
+        except TypeError:  # a record made by hand, with a name or level that is none
+            pass
         if twice.watching:
             call = int(record.created * 1e9), record.name
             if twice.take_sealed("processor", trail, *call):

@@ -9,7 +9,6 @@ import logging
 import sys
 import traceback
 from collections.abc import Callable, Mapping
-from itertools import islice
 from typing import Any, Final
 
 from .canonical import Alteration, text_of
@@ -19,21 +18,21 @@ from .door import Door
 __all__ = ["admit", "read_time"]
 
 _STANDARD: Final = tuple(logging.LogRecord("", 0, "", 0, "", None, None).__dict__)
-_LAST_STANDARD: Final = _STANDARD[-1]
-_LAST_STANDARD_AT: Final = len(_STANDARD) - 1
+_HAS_TASK: Final = sys.version_info >= (3, 12)
+_modules: Final = sys.modules
 _NOT_EXTRA: Final = frozenset({*_STANDARD, "message", "asctime", "taskName"})
 
 
 def read_extra(record: logging.LogRecord) -> dict[str, Any]:
     """Return what the caller gave as `extra=`: attributes that a logging record does not have by itself."""
-    # `makeRecord` sets extras behind the standard attributes, so that they are what is left after those.
-    attributes = record.__dict__
-    behind = islice(attributes.items(), _LAST_STANDARD_AT, None)
-    if next(behind, ("",))[0] != _LAST_STANDARD:  # a factory of somebody's own
-        return {name: value for name, value in attributes.items() if name not in _NOT_EXTRA}
-    extra = dict(behind)
-    if "message" in extra or "asctime" in extra:  # a formatter of another handler was here first
-        extra.pop("message", None)
+    extra = record.__dict__.copy()
+    try:
+        for name in _STANDARD:  # a copy without twenty members costs less than one made of the other fifteen
+            del extra[name]
+    except KeyError:  # a factory of somebody's own
+        return {name: value for name, value in record.__dict__.items() if name not in _NOT_EXTRA}
+    if "message" in extra:  # a formatter of another handler was here first
+        del extra["message"]
         extra.pop("asctime", None)
     return extra
 
@@ -65,10 +64,10 @@ def admit(
         data = read_extra(record)
         message = record.msg if not record.args and type(record.msg) is str else read_message(record)
         if shape is None and not (record.exc_info or record.stack_info or record.exc_text or "audit" in data):
-            if (task := record.__dict__.get("taskName")) is not None:
-                data.setdefault("taskName", task)
-            trace = active_trace() if "opentelemetry.trace" in sys.modules else None
-            head = door.admit_plain(data, read_time(record), record.levelname, record.name, message, trace=trace)
+            if _HAS_TASK and (task := record.__dict__.get("taskName")) is not None:
+                data["taskName"] = task
+            trace = active_trace() if "opentelemetry.trace" in _modules else None
+            head = door.admit_plain(data, read_time(record), record.levelname, record.name, message, trace)
             if head is not None:
                 return head
         event_name, audit = _read_audit(data)

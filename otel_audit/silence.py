@@ -14,10 +14,11 @@ from typing import Any, Final
 
 from .trail import AuditTrail
 
-__all__ = ["SilenceWatch", "watch_for_silence"]
+__all__ = ["NEVER", "SilenceWatch", "watch_for_silence"]
 
 _MOST_LOGGERS: Final = 512
-_NEVER: Final = 1 << 30
+NEVER: Final = 1 << 30
+"""Above any level."""
 
 
 class SilenceWatch:
@@ -29,26 +30,23 @@ class SilenceWatch:
 
     def __init__(self, handler_type: type[logging.Handler]) -> None:
         self._handler_type = handler_type
-        self._levels: dict[str, int] = {}
+        self.levels: dict[str, int] = {}
+        """The least level heard of each logger: what is at or above it is no news."""
 
     def heard(self, record: logging.LogRecord) -> None:
         """Note that a record of this logger and level came through."""
-        try:
-            news = record.levelno < self._levels.get(record.name, _NEVER)
-        except TypeError:  # a record made by hand, with a name or level that is none
-            return
-        if news and len(self._levels) < _MOST_LOGGERS:
+        if record.levelno < self.levels.get(record.name, NEVER) and len(self.levels) < _MOST_LOGGERS:
             # Records that come another way (a queue's listener) say nothing about the logger they name.
             if self._find_cause(record.name, record.levelno) is None:
-                self._levels[record.name] = record.levelno
+                self.levels[record.name] = record.levelno
             else:
-                self._levels[record.name] = -_NEVER
+                self.levels[record.name] = -NEVER
 
     def __call__(self) -> Mapping[str, Mapping[str, Any]]:
         """Return the silenced loggers: a key for each, its cause and details."""
         found: dict[str, Mapping[str, Any]] = {}
-        for name, level in list(self._levels.items()):
-            if level == -_NEVER:
+        for name, level in list(self.levels.items()):
+            if level == -NEVER:
                 continue
             if (by := self._find_cause(name, level)) is not None:
                 found[f"logger silenced: {name}"] = {"cause": "logger silenced", "logger": name, "by": by}

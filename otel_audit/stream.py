@@ -10,6 +10,7 @@ cut that short as well: what is under way is noted before, and whoever comes nex
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import os
 import threading
@@ -18,7 +19,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import repeat
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from .chain import Chain, new_stream_id
 from .door import timestamp
@@ -35,6 +36,7 @@ _MOST_PER_WRITE: Final = 512
 _get_ident = threading.get_ident
 
 _RETRY_INTERVAL: Final = 0.05
+_LONGEST_WAIT: Final = 0.05
 
 
 class Receipt(NamedTuple):
@@ -99,9 +101,34 @@ class _Waiting:
     hash: str | None = None
     line: bytes | None = None
     error: OSError | None = None
+    gate: Any = None
+    """A lock that the thread which logged it waits for, if it does."""
 
     def __init__(self, head: bytes) -> None:
         self.head = head
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it was written or failed."""
+        return self.seq is not None or self.error is not None
+
+    def wait(self) -> None:
+        """Wait until whoever writes has dealt with it; for a moment at most, since that thread may be no more."""
+        gate = _thread.allocate_lock()
+        gate.acquire()
+        self.gate = gate
+        if not self.is_over:
+            gate.acquire(timeout=_LONGEST_WAIT)
+
+    def wake(self) -> None:
+        """Tell the thread that waits, if one does, that it is over."""
+        gate, self.gate = self.gate, None
+        if gate is not None:
+            gate.release()
+
+
+_Place: TypeAlias = tuple[str, int, bytes]
+"""Where a record stands: stream, number, line."""
 
 
 class _Bound(_Waiting):
@@ -150,7 +177,6 @@ class Stream:
         forked: Callable[[], None] | None = None,
     ) -> None:
         self.store = store
-        self._keep = store.append
         self.durability = durability
         self.lost = 0
         self._control = control
@@ -218,14 +244,17 @@ class Stream:
         Raises:
             RecordLost: it could not be kept, and the policy is `raise`, or `block` and the time is up.
         """
-        waiting = _Waiting(head)
-        self._waiting.append(waiting)
-        self._drain_waiting()
-        if waiting.error is not None:
-            self._answer_for(waiting)
-        if self._syncs and waiting.seq is not None:
+        done = self._take(head)
+        if isinstance(done, _Waiting):
+            if done.error is not None:
+                self._answer_for(done)
+            receipt = Receipt(done.stream or self._chain.stream, done.seq, done.hash)
+        else:
+            stream, seq, line = done
+            receipt = Receipt(stream, seq, line[-67:-3].decode())
+        if self._syncs and receipt.seq is not None:
             self._make_durable()
-        return Receipt(waiting.stream or self._chain.stream, waiting.seq, waiting.hash)
+        return receipt
 
     def append_within(self, stream: str, head: bytes) -> bool:
         """Write a record into this stream; False, and nothing written, if it is over or the write failed.
@@ -253,18 +282,9 @@ class Stream:
         Raises:
             RecordLost: it could not be kept, whatever the policy.
         """
-        done: _Waiting | bytes
-        if self._plain and not self._waiting and not self._lock.locked():
-            done = self._write_through(head)
-        else:
-            done = _Waiting(head)
-            self._waiting.append(done)
-            self._drain_waiting()
-        if self._waiting:
-            self._drain_unless_held()
-        if type(done) is bytes:
-            return done
-        assert isinstance(done, _Waiting)
+        done = self._take(head)
+        if not isinstance(done, _Waiting):
+            return done[2]
         if done.error is not None:
             self._answer_for(done, demanded=True)
         return done.line if done.seq is not None else None
@@ -286,28 +306,48 @@ class Stream:
         """
         if self._plain and not self._waiting and not self._lock.locked():
             done = self._write_through(head)
-            waiting = done if type(done) is _Waiting else None
         else:
-            waiting = _Waiting(head)
-            self._waiting.append(waiting)
-            if self._waits:
-                self._drain_waiting()
+            done = self._hand_over(head, waits=self._waits)
         if self._waiting:
             self._drain_unless_held()
-        if waiting is not None and waiting.error is not None:
-            self._answer_for(waiting)
+        if type(done) is _Waiting and done.error is not None:
+            self._answer_for(done)
         if self._syncs and not self._is_inside():
             self._make_durable()
 
-    def _write_through(self, head: bytes) -> _Waiting | bytes:
-        """Write one record and return its line: the usual case, with nothing else to be done.
+    def _take(self, head: bytes) -> _Place | _Waiting:
+        """Have a record written, whatever the durability level; return what became of it."""
+        if self._plain and not self._waiting and not self._lock.locked():
+            done = self._write_through(head)
+        else:
+            done = self._hand_over(head, waits=True)
+        if self._waiting:
+            self._drain_unless_held()
+        return done
+
+    def _hand_over(self, head: bytes, *, waits: bool) -> _Waiting:
+        """Leave a record to whoever writes, this thread if there is no other; wait until it is dealt with, if asked.
+
+        A thread that finds another one writing does not wait for the lock: that would be handed to it asleep, and
+        every record after that would cost a change of threads. It waits for its record, which is taken along.
+        """
+        waiting = _Waiting(head)
+        self._waiting.append(waiting)
+        while waits and not waiting.is_over and not self._is_inside():
+            if self._lock.locked():
+                waiting.wait()
+            else:
+                self._drain_waiting()
+        return waiting
+
+    def _write_through(self, head: bytes) -> _Place | _Waiting:
+        """Write one record: the usual case, with nothing else to be done.
 
         The stream is open and there is no gap to fill. Returns the waiting record if it did not go that way.
         """
-        me = _get_ident()
         with self._lock:  # unlike `acquire`, nothing can come between taking it and the promise to release it
             try:
-                self._holder = me
+                self._holder = _get_ident()
                 if not self._plain:
                     waiting = _Waiting(head)
                     self._waiting.append(waiting)
@@ -319,18 +359,19 @@ class Stream:
                 mark = chain.seq, chain.last_hash
                 try:
                     line = chain.seal(head)
-                    self._keep(line)
+                    self.store.append(line)
                 except OSError as error:
                     waiting = _Waiting(head)
                     self._undo([waiting], mark, error)
                     return waiting
                 if self._observe is not None:
                     self._observe(chain.seq, chain.last_hash or "")
+                done = chain.stream, chain.seq, line
                 self._head = None
                 self._plain = self._opened
             finally:
                 self._holder = 0
-        return line
+        return done
 
     def _is_inside(self) -> bool:
         """Tell whether this thread is in the middle of a write, and a signal handler or `__del__` came here."""
@@ -339,10 +380,9 @@ class Stream:
     def _drain_waiting(self) -> None:
         if self._is_inside():
             return  # called from inside our own write, by a signal handler or __del__: it is taken along
-        me = _get_ident()
         with self._lock:
             try:
-                self._holder = me
+                self._holder = _get_ident()
                 self._drain()
             finally:
                 self._holder = 0
@@ -388,6 +428,8 @@ class Stream:
             self._tell(self._observe, mark[0], lines)
         self._gap.count = self._gap.first = 0
         self._under_way, self._in_doubt, self._plain = [], False, self._opened
+        for one in batch:
+            one.wake()
 
     def _undo(self, batch: list[_Waiting], mark: tuple[int, str | None], error: OSError) -> None:
         """Take back what was sealed and could not be written. To be called with `_in_doubt` or `_head` still set."""
@@ -396,6 +438,8 @@ class Stream:
             one.seq, one.hash, one.error = None, None, error
             self._count_loss(error)
         self._under_way, self._head, self._in_doubt = [], None, False
+        for one in batch:
+            one.wake()
 
     def _leave(self) -> None:
         """Leave a stream whose end is in doubt: the next one reads where it ended, and takes along what was under way.
@@ -528,13 +572,16 @@ class Stream:
         """
         if self._is_inside():
             raise RuntimeError("the audit trail is in the middle of a write; do this from outside of it")
-        me = _get_ident()
-        with self._lock:
-            try:
-                self._holder = me
-                return work()
-            finally:
-                self._holder = 0
+        try:
+            with self._lock:
+                try:
+                    self._holder = _get_ident()
+                    return work()
+                finally:
+                    self._holder = 0
+        finally:
+            if self._waiting:  # who came in the meantime has left its record to us
+                self._drain_unless_held()
 
     def close(self) -> tuple[str, int]:
         """Write what waits, say how many records there are, make it durable; return the stream and its last number.
@@ -588,6 +635,8 @@ class Stream:
         if self._held_for_fork:
             self.store.lock.release()
             self._lock.release()
+        if self._waiting:
+            self._drain_unless_held()
         if self._opened:
             self.append(self._control(Control.STREAM_FORK, {"child": child}, action="FORK"))
 

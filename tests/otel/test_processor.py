@@ -315,7 +315,6 @@ class Full:
 def fill_disk(trail: AuditTrail) -> None:
     full = Full(trail.stream.store)
     trail.stream.store = full  # type: ignore[assignment]
-    trail.stream._keep = full.append
 
 
 def test_a_record_that_cannot_be_sealed_goes_on_and_the_caller_sees_nothing(
