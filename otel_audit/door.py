@@ -23,6 +23,7 @@ __all__ = ["Door", "timestamp"]
 _ROOM_FOR_TAIL = 512
 _MAX_NOTES = 32
 _SCHEMA_MEMBERS = 64
+_MOST_NAMES = 1024
 
 _LOG: dict[str, Any] = {"action": "LOG", "actor": ANONYMOUS, "outcome": "unknown"}
 """What `audit` says of a logging call that says nothing."""
@@ -57,6 +58,7 @@ class Door:
         self._redactor = redactor or Redactor()
         self._harmless = self._redactor.harmless
         self._most = self._limits.record
+        self._names: dict[str, tuple[str, str]] = {}
 
     def admit(
         self,
@@ -171,16 +173,26 @@ class Door:
             audit.update(stated)
             if rest:
                 data = {**rest, **data}
-        if event_name is None or event_name == DEFAULT_EVENT:
-            name, action = DEFAULT_EVENT, "LOG"
-        else:
-            name = normalize_event_name(event_name, notes)
-            action = name.rpartition(".")[2].upper()
-        audit.setdefault("action", action)
+        if type(event_name) is not str or (named := self._names.get(event_name)) is None:
+            named = self._name(event_name, notes)
+        name, action = named
+        if "action" not in audit:
+            audit["action"] = action
         record["audit"], record["event_name"] = audit, name
         if data:
             record["data"] = data
         return notes
+
+    def _name(self, given: Any, notes: list[Alteration]) -> tuple[str, str]:
+        """Return an event's name and the action that it stands for."""
+        if given is None or given == DEFAULT_EVENT:
+            return DEFAULT_EVENT, "LOG"
+        before = len(notes)
+        name = normalize_event_name(given, notes)
+        named = name, name.rpartition(".")[2].upper()
+        if type(given) is str and len(notes) == before and len(self._names) < _MOST_NAMES:
+            self._names[given] = named
+        return named
 
     def _encode(self, record: dict[str, Any], notes: list[Alteration]) -> bytes:
         if not notes and self._is_clear(record):

@@ -22,7 +22,10 @@ SYSTEM_ACTOR: Final[dict[str, Any]] = {"id": "otel-audit", "type": "system"}
 
 ANONYMOUS: Final[dict[str, Any]] = {"id": "anonymous", "type": "anonymous"}
 
-_TYPED_TARGET: Final = re.compile(r"([A-Za-z][A-Za-z0-9_.-]{0,63})/(.+)", re.DOTALL)
+_KIND: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
+_MOST_REMEMBERED: Final = 1024
+_kinds: Final[set[str]] = set()
+"""Types of targets that were looked at."""
 _DENIALS: Final = frozenset({"denied", "deny", "forbidden", "refused"})
 _OTHER_NAMES: Final = {"event": "event_name", "on_behalf_of": "actor.on_behalf_of", "subject": "data_subject"}
 
@@ -60,14 +63,15 @@ def normalize(given: Mapping[Any, Any], notes: list[Alteration]) -> tuple[dict[s
     for key, value in given.items():
         if value is None:
             continue
-        name = _OTHER_NAMES.get(key, key)
-        if (read := _READERS.get(name)) is not None:
+        if (read := _READERS.get(key)) is not None:
             try:
                 read(value, audit, rest, notes)
             except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
                 rest[key] = value
-                notes.append(Alteration(f"/audit/{name}", f"unreadable: {type(error).__name__}"))
-        elif name == "actor.on_behalf_of":
+                notes.append(Alteration(f"/audit/{key}", f"unreadable: {type(error).__name__}"))
+            continue
+        name = _OTHER_NAMES.get(key, key)
+        if name == "actor.on_behalf_of":
             audit["actor"] = {**audit.get("actor", ANONYMOUS), "on_behalf_of": value}
         elif name in AUDIT_MEMBERS and name != "altered":
             audit[name] = value
@@ -133,9 +137,19 @@ def _read_targets(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes
 
 def _target(value: Any) -> Any:
     if isinstance(value, str):
-        typed = _TYPED_TARGET.fullmatch(value)
-        return {"id": value} if typed is None else {"id": typed[2], "type": typed[1]}
+        kind, _, identity = value.partition("/")
+        if identity and (kind in _kinds or _is_kind(kind)):
+            return {"id": identity, "type": kind}
+        return {"id": value}
     return dict(value) if isinstance(value, Mapping) else {"id": str(value)}
+
+
+def _is_kind(text: str) -> bool:
+    if _KIND.fullmatch(text) is None:
+        return False
+    if len(_kinds) < _MOST_REMEMBERED:
+        _kinds.add(text)
+    return True
 
 
 def _read_source(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:

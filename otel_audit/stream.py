@@ -127,8 +127,8 @@ class _Waiting:
             gate.release()
 
 
-_Place: TypeAlias = tuple[str, int, bytes]
-"""Where a record stands: stream, number, line."""
+_Place: TypeAlias = tuple[str, int, "str | None", bytes]
+"""Where a record stands: stream, number, hash, line."""
 
 
 class _Bound(_Waiting):
@@ -250,8 +250,7 @@ class Stream:
                 self._answer_for(done)
             receipt = Receipt(done.stream or self._chain.stream, done.seq, done.hash)
         else:
-            stream, seq, line = done
-            receipt = Receipt(stream, seq, line[-67:-3].decode())
+            receipt = Receipt(*done[:3])
         if self._syncs and receipt.seq is not None:
             self._make_durable()
         return receipt
@@ -284,7 +283,7 @@ class Stream:
         """
         done = self._take(head)
         if not isinstance(done, _Waiting):
-            return done[2]
+            return done[3]
         if done.error is not None:
             self._answer_for(done, demanded=True)
         return done.line if done.seq is not None else None
@@ -366,7 +365,7 @@ class Stream:
                     return waiting
                 if self._observe is not None:
                     self._observe(chain.seq, chain.last_hash or "")
-                done = chain.stream, chain.seq, line
+                done = chain.stream, chain.seq, chain.last_hash, line
                 self._head = None
                 self._plain = self._opened
             finally:
