@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import calls, delivery, growth, importing, targets, verifying
+from benchmarks.cases import PROCESSOR_FAMILIES, SDK_ALONE
 from benchmarks.harness import Harness, Sample
 from benchmarks.report import table
 
-_SECTIONS = ("calls", "delivery", "append", "reopen", "verify", "import")
+_SECTIONS = ("calls", "processor", "delivery", "append", "reopen", "verify", "import")
 _PACKAGES = (
     "otel-audit",
     "orjson",
@@ -58,6 +59,9 @@ def main() -> None:
             match section:
                 case "calls":
                     results[section], absent = calls.run(harness, scale.rounds, scale.effort)
+                    missing.update(absent)
+                case "processor":
+                    results[section], absent = calls.run(harness, scale.rounds, scale.effort, PROCESSOR_FAMILIES)
                     missing.update(absent)
                 case "delivery":
                     results[section], absent = delivery.run(harness, scale.rounds, scale.effort)
@@ -110,6 +114,14 @@ def _tables(results: dict[str, list[Sample]]) -> list[tuple[str, str]]:
         (f"A call with 15 fields, {threads} thread(s)", calls.as_table(results["calls"], threads))
         for threads in calls.THREADS
         if "calls" in results
+    ]
+    tables += [
+        (
+            f"The OpenTelemetry processor, {threads} thread(s)",
+            calls.as_table(results["processor"], threads, {SDK_ALONE: "× LoggingHandler"}),
+        )
+        for threads in calls.THREADS
+        if "processor" in results
     ]
     rest = {
         "delivery": ("From the call to the far end", delivery.as_table),

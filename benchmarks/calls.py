@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,10 +29,12 @@ class Share(NamedTuple):
     calls: list[int]
 
 
-def run(harness: Harness, rounds: int, effort: float) -> tuple[list[Sample], dict[str, str]]:
+def run(
+    harness: Harness, rounds: int, effort: float, families: Sequence[str] = FAMILIES
+) -> tuple[list[Sample], dict[str, str]]:
     """Measure every case that can run here; return the samples, and why the other families cannot."""
     tasks, missing = [], {}
-    for family in FAMILIES:
+    for family in families:
         try:
             cases = load_family(family)
         except ImportError as error:
@@ -136,10 +138,13 @@ def _count_lines(directory: Path) -> int:
     return found
 
 
-def as_table(samples: list[Sample], threads: int) -> str:
+_REFERENCES = {FLOOR: "× floor", NOTHING: "× nothing", JSON_FORMATTER: "× JsonFormatter"}
+
+
+def as_table(samples: list[Sample], threads: int, compared: Mapping[str, str] = _REFERENCES) -> str:
     """Return the medians and the ratios as Markdown, cheapest call first."""
     ours_and_theirs = dict.fromkeys(sample["task"] for sample in samples if sample["task"].endswith(f"[{threads}]"))
-    references = [task_name(case, threads) for case in (FLOOR, NOTHING, JSON_FORMATTER)]
+    references = [task_name(case, threads) for case in compared]
     rows: list[Row] = []
     for task in ours_and_theirs:
         call, p50, p99, processor, delivered, kept = medians(
@@ -162,9 +167,7 @@ def as_table(samples: list[Sample], threads: int) -> str:
     head = (
         "case",
         "call µs",
-        "× floor",
-        "× nothing",
-        "× JsonFormatter",
+        *compared.values(),
         "p50 µs",
         "p99 µs",
         "CPU µs",

@@ -14,7 +14,9 @@ __all__ = [
     "DELIVERY_FAMILIES",
     "FAMILIES",
     "LOGSTASH",
+    "PROCESSOR_FAMILIES",
     "SDK",
+    "SDK_ALONE",
     "SOCKET",
     "Case",
     "Far",
@@ -37,6 +39,10 @@ SOCKET = "SocketHandler, JSON lines in the clear"
 LOGSTASH = "python-logstash-async, TLS"
 SDK = "SDK handler, batch processor with room for all, OTLP/HTTP"
 """Ways that ours are compared with, whether or not their packages are here."""
+
+SDK_ALONE = "SDK LoggingHandler, processor that does nothing"
+
+PROCESSOR_FAMILIES = ("benchmarks.peers.otel_sdk", "benchmarks.processors")
 
 DELIVERY_FAMILIES = (
     "benchmarks.peers.standard",

@@ -9,12 +9,13 @@ from typing import NamedTuple
 
 from benchmarks import ours
 from benchmarks.calls import task_name
-from benchmarks.cases import LOGSTASH, SDK, SOCKET
+from benchmarks.cases import LOGSTASH, SDK, SDK_ALONE, SOCKET
 from benchmarks.growth import tasks_by_length
 from benchmarks.harness import Sample, median, ratio
 from benchmarks.importing import MODULES
 from benchmarks.peers.floor import FLOOR, NOTHING
 from benchmarks.peers.standard import JSON_FORMATTER
+from benchmarks.processors import AUDIT, NO_AUDIT, PLAIN, added
 from benchmarks.report import table
 from benchmarks.verifying import LARGE, rate_name
 
@@ -47,6 +48,7 @@ def compare(results: Mapping[str, list[Sample]]) -> list[Target]:
     """Read every target's figure from the samples of a run."""
     return [
         *_calls(results.get("calls", [])),
+        *_processor(results.get("processor", [])),
         *_delivery(results.get("delivery", [])),
         _longest("record at the longest log / at the shortest", results.get("append", []), "x_floor"),
         _longest("opening the longest journal / the shortest", results.get("reopen", []), "open_ms"),
@@ -72,6 +74,22 @@ def _calls(samples: list[Sample]) -> list[Target]:
         Target(what, at_most, bound, ratio(samples, task, other, key))
         for what, at_most, bound, task, other, key in pairs
     ]
+
+
+def _processor(samples: list[Sample]) -> list[Target]:
+    alone = task_name(SDK_ALONE, 1)
+    cases = (
+        ("processor adds, of LoggingHandler's cost", PLAIN, 0.8),
+        ("the same, with an `audit` mapping", AUDIT, 0.8),
+    )
+    return [
+        *(Target(what, True, 0.8, added(samples, task_name(case, 1), alone)) for what, case in cases),
+        Target("processor / none, for records that are no audit", True, 1.05, _no_audit(samples, alone)),
+    ]
+
+
+def _no_audit(samples: list[Sample], alone: str) -> float | None:
+    return ratio(samples, task_name(NO_AUDIT, 1), alone, "call_us")
 
 
 def _delivery(samples: list[Sample]) -> list[Target]:

@@ -111,7 +111,7 @@ def is_plain(value: dict[str, Any], names: HarmlessNames | None = None, depth: i
         if kind is dict:
             if depth == 0 or not is_plain(item, names, depth - 1):
                 return False
-        elif kind is list:
+        elif kind is list or kind is tuple:
             if depth == 0 or not _is_plain_list(item, names, depth - 1):
                 return False
         elif kind is not float or not _is_plain_float(item):
@@ -119,7 +119,7 @@ def is_plain(value: dict[str, Any], names: HarmlessNames | None = None, depth: i
     return True
 
 
-def _is_plain_list(value: list[Any], names: HarmlessNames | None, depth: int) -> bool:
+def _is_plain_list(value: list[Any] | tuple[Any, ...], names: HarmlessNames | None, depth: int) -> bool:
     if names is not None and len(value) == 2 and type(value[0]) is str and value[0] not in names:
         return False  # a pair of a name and a value, perhaps
     for item in value:
@@ -129,7 +129,7 @@ def _is_plain_list(value: list[Any], names: HarmlessNames | None, depth: int) ->
         if kind is dict:
             if depth == 0 or not is_plain(item, names, depth - 1):
                 return False
-        elif kind is list:
+        elif kind is list or kind is tuple:
             if depth == 0 or not _is_plain_list(item, names, depth - 1):
                 return False
         elif kind is not float or not _is_plain_float(item):
@@ -173,7 +173,7 @@ def _has_simple_keys(value: Any) -> bool:
     """Tell whether sorting keys by code point and by UTF-16 unit agree: no key beyond the surrogates' place."""
     if isinstance(value, dict):
         return all((key.isascii() or max(key) < "\ud800") and _has_simple_keys(item) for key, item in value.items())
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return all(_has_simple_keys(item) for item in value)
     return True
 

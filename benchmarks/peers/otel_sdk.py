@@ -1,4 +1,4 @@
-"""The OpenTelemetry SDK's LoggingHandler, BatchLogRecordProcessor and OTLPLogExporter."""
+"""The OpenTelemetry SDK's LoggingHandler, alone and with its BatchLogRecordProcessor and OTLPLogExporter."""
 
 from __future__ import annotations
 
@@ -9,23 +9,46 @@ from pathlib import Path
 from typing import Any
 
 from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
-from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler
+from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler, LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-from benchmarks.cases import SDK, Far, Log, Way
+from benchmarks.cases import SDK, SDK_ALONE, Case, Far, Log, Way
 from benchmarks.peers.standard import attach
 
 
-def _open(_: Path, far: Far, **options: Any) -> Log:
-    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+class _Nothing(LogRecordProcessor):
+    def on_emit(self, log_record: ReadWriteLogRecord) -> None:
+        pass
+
+    def shutdown(self) -> None:
+        pass
+
+    def force_flush(self, timeout_millis: int = 30000) -> bool:
+        return True
+
+
+def attach_provider(*processors: LogRecordProcessor) -> Log:
+    """Log through the SDK's LoggingHandler to a provider with these processors."""
     provider = LoggerProvider()
-    exporter = OTLPLogExporter(endpoint=f"http://127.0.0.1:{far.port}/v1/logs")
-    provider.add_log_record_processor(BatchLogRecordProcessor(exporter, **options))
+    for processor in processors:
+        provider.add_log_record_processor(processor)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         handler = LoggingHandler(logger_provider=provider)
     return attach(handler)._replace(close=provider.shutdown)
 
+
+def _open_alone(_: Path) -> Log:
+    return attach_provider(_Nothing())
+
+
+def _open(_: Path, far: Far, **options: Any) -> Log:
+    logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
+    exporter = OTLPLogExporter(endpoint=f"http://127.0.0.1:{far.port}/v1/logs")
+    return attach_provider(BatchLogRecordProcessor(exporter, **options))
+
+
+CASES = (Case(SDK_ALONE, _open_alone, keeps=False),)
 
 WAYS = (
     Way(SDK, "http", partial(_open, max_queue_size=1 << 20, schedule_delay_millis=100)),

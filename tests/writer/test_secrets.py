@@ -37,6 +37,8 @@ class Login(NamedTuple):
         {"config": types.MappingProxyType({"secret": SECRET})},
         {"config": ChainMap({"accessToken": SECRET})},
         {"headers": [("Authorization", SECRET)]},
+        {"header": ("Authorization", SECRET)},
+        {"header": ["Authorization", SECRET]},
         {"headers": [["X-Api-Key", SECRET], ["Accept", "*/*"]]},
         {"changes": [{"field": "password", "old": SECRET, "new": SECRET}]},
         {"dsn": SECRET, "db_pass": SECRET, "connection_string": SECRET, "card_number": SECRET, "csrf_token": SECRET},
