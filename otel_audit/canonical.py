@@ -104,42 +104,28 @@ def is_plain(value: dict[str, Any], names: HarmlessNames | None = None, depth: i
     """
     if names is not None and not names.issuperset(value) and not names.cover(value):
         return False
-    for item in value.values():  # a loop, not a generator, and not many calls: this is in every logging call
+    return _are_plain(value.values(), names, depth)
+
+
+def _are_plain(values: Collection[Any], names: HarmlessNames | None, depth: int) -> bool:
+    for item in values:  # a loop, not a generator, and few calls: this is in every logging call
         kind = type(item)
         if kind in _SCALARS:
             continue
         if kind is dict:
-            if depth == 0 or not is_plain(item, names, depth - 1):
+            if names is not None and not names.issuperset(item) and not names.cover(item):
+                return False
+            if depth == 0 or not _are_plain(item.values(), names, depth - 1):
                 return False
         elif kind is list or kind is tuple:
-            if depth == 0 or not _is_plain_list(item, names, depth - 1):
+            if names is not None and len(item) == 2 and type(item[0]) is str and item[0] not in names:
+                return False  # a pair of a name and a value, perhaps
+            if depth == 0 or not _are_plain(item, names, depth - 1):
                 return False
-        elif kind is not float or not _is_plain_float(item):
+        elif kind is not float or not 1e-5 <= abs(item) < 1e16 or item.is_integer():
+            # Between these bounds, and with a fraction, both write the shortest digits without an exponent.
             return False
     return True
-
-
-def _is_plain_list(value: list[Any] | tuple[Any, ...], names: HarmlessNames | None, depth: int) -> bool:
-    if names is not None and len(value) == 2 and type(value[0]) is str and value[0] not in names:
-        return False  # a pair of a name and a value, perhaps
-    for item in value:
-        kind = type(item)
-        if kind in _SCALARS:
-            continue
-        if kind is dict:
-            if depth == 0 or not is_plain(item, names, depth - 1):
-                return False
-        elif kind is list or kind is tuple:
-            if depth == 0 or not _is_plain_list(item, names, depth - 1):
-                return False
-        elif kind is not float or not _is_plain_float(item):
-            return False
-    return True
-
-
-def _is_plain_float(value: float) -> bool:
-    # Between these bounds, and with a fraction, both write the shortest digits without an exponent.
-    return 1e-5 <= abs(value) < 1e16 and not value.is_integer()
 
 
 def canonicalize(value: dict[str, Any]) -> bytes:

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import _thread
 import contextlib
-import os
 import threading
 import time
-import weakref
 from collections import deque
 from collections.abc import Callable
 from itertools import repeat
@@ -24,6 +22,7 @@ from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 from .chain import Chain, new_stream_id
 from .door import timestamp
 from .errors import RecordLost
+from .forking import survive_forks
 from .record import Control
 
 __all__ = ["Durability", "FailurePolicy", "Receipt", "Store", "Stream"]
@@ -191,7 +190,7 @@ class Stream:
         self._follow: Callable[[str], Callable[[int, str], None]] | None = None
         self._observe: Callable[[int, str], None] | None = None
         self._reset(new_stream_id())
-        _streams.add(self)
+        survive_forks(self)
 
     def _reset(self, stream: str) -> None:
         self._chain = Chain(stream)
@@ -622,14 +621,14 @@ class Stream:
         except OSError as error:
             self._warn(f"the end of the audit journal could not be made durable: {error.strerror or error}")
 
-    def _stand_still(self) -> None:
+    def stand_still(self) -> None:
         """Before a fork: let no thread be in the middle of a record."""
         self._held_for_fork = not self._is_inside()
         if self._held_for_fork:
             self._lock.acquire()
             self.store.lock.acquire()
 
-    def _go_on(self, child: str) -> None:
+    def go_on(self, child: str) -> None:
         """In the parent: note that a child was made, whose stream will be `child`."""
         if self._held_for_fork:
             self.store.lock.release()
@@ -639,7 +638,7 @@ class Stream:
         if self._opened:
             self.append(self._control(Control.STREAM_FORK, {"child": child}, action="FORK"))
 
-    def _start_anew(self, child: str) -> None:
+    def start_anew(self, child: str) -> None:
         """In the child: a stream of its own, opened with its first record, that names its parent."""
         if self._opened:
             self._parent = {
@@ -652,37 +651,3 @@ class Stream:
         self._reset(child)
         if self._forked is not None:
             self._forked()
-
-
-_streams: weakref.WeakSet[Stream] = weakref.WeakSet()
-
-
-class _Fork(threading.local):
-    """The fork that this thread is in the middle of: each stream, and the id that it has in the child."""
-
-    streams: tuple[tuple[Stream, str], ...] = ()
-
-
-_fork = _Fork()
-
-
-def _before_fork() -> None:
-    _fork.streams = tuple((stream, new_stream_id()) for stream in _streams)
-    for stream, _ in _fork.streams:
-        stream._stand_still()
-
-
-def _after_fork_in_parent() -> None:
-    streams, _fork.streams = _fork.streams, ()
-    for stream, child in streams:
-        stream._go_on(child)
-
-
-def _after_fork_in_child() -> None:
-    streams, _fork.streams = _fork.streams, ()
-    for stream, child in streams:
-        stream._start_anew(child)
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
