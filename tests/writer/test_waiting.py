@@ -1,0 +1,80 @@
+"""Threads that log while another one writes: their records are taken along, and they hear of it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from otel_audit.trail import AuditTrail
+from tests.writer.trails import open_trail, records, verified
+
+
+class Slow:
+    """A store whose next append waits until it is let go."""
+
+    def __init__(self, trail: AuditTrail) -> None:
+        self._append = trail.stream.store.append
+        self.writes: list[int] = []
+        self.entered = threading.Event()
+        self.go = threading.Event()
+        trail.stream.store.append = self.append  # type: ignore[method-assign]
+
+    def append(self, lines: bytes) -> None:
+        self.writes.append(lines.count(b"\n"))
+        self.entered.set()
+        assert self.go.wait(30)
+        self._append(lines)
+
+
+def in_threads(count: int, work: Callable[[int], Any]) -> list[threading.Thread]:
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def await_waiting(trail: AuditTrail, count: int) -> None:
+    while trail.stream.waiting < count:
+        threading.Event().wait(0.001)
+
+
+def test_records_that_wait_for_a_writer_are_written_together_and_each_thread_gets_its_place(tmp_path: Path) -> None:
+    with open_trail(tmp_path, heartbeat=0) as trail:
+        trail.record("a.first")
+        slow = Slow(trail)
+        receipts = {}
+        writer = in_threads(1, lambda _: trail.record("a.writer"))
+        assert slow.entered.wait(30)
+        others = in_threads(5, lambda n: receipts.update({n: trail.record("a.other", {}, {"n": n})}))
+        await_waiting(trail, 5)
+        assert not receipts, "none may be told before its record is written"
+        slow.go.set()
+        for thread in [*writer, *others]:
+            thread.join(30)
+        assert slow.writes == [1, 5]
+    kept = {record["seq"]: record["hash"] for record in records(tmp_path)}
+    assert len(receipts) == 5
+    assert all(kept[receipt.seq] == receipt.hash for receipt in receipts.values())
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_a_record_that_comes_during_other_work_on_the_stream_is_written_right_behind_it(tmp_path: Path) -> None:
+    with open_trail(tmp_path, heartbeat=0) as trail:
+        trail.record("a.first")
+        working, done = threading.Event(), threading.Event()
+
+        def work() -> None:
+            working.set()
+            assert done.wait(30)
+
+        worker = in_threads(1, lambda _: trail.stream.exclusively(work))
+        assert working.wait(30)
+        other = in_threads(1, lambda _: trail.record("a.other"))
+        await_waiting(trail, 1)
+        done.set()
+        worker[0].join(30)
+        assert trail.stream.records == 3, "by the thread that did the other work, before it went on"
+        other[0].join(30)
+    assert verified(tmp_path).exit_code == 0
