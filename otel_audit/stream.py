@@ -10,7 +10,6 @@ cut that short as well: what is under way is noted before, and whoever comes nex
 
 from __future__ import annotations
 
-import _thread
 import contextlib
 import threading
 import time
@@ -35,7 +34,8 @@ _MOST_PER_WRITE: Final = 512
 _get_ident = threading.get_ident
 
 _RETRY_INTERVAL: Final = 0.05
-_LONGEST_WAIT: Final = 0.05
+_SHORTEST_PAUSE: Final = 0.0003
+_LONGEST_PAUSE: Final = 0.01
 
 
 class Receipt(NamedTuple):
@@ -100,30 +100,11 @@ class _Waiting:
     hash: str | None = None
     line: bytes | None = None
     error: OSError | None = None
-    gate: Any = None
-    """A lock that the thread which logged it waits for, if it does."""
+    is_over: bool = False
+    """Whether it was written, or failed: it has its place before that."""
 
     def __init__(self, head: bytes) -> None:
         self.head = head
-
-    @property
-    def is_over(self) -> bool:
-        """Whether it was written or failed."""
-        return self.seq is not None or self.error is not None
-
-    def wait(self) -> None:
-        """Wait until whoever writes has dealt with it; for a moment at most, since that thread may be no more."""
-        gate = _thread.allocate_lock()
-        gate.acquire()
-        self.gate = gate
-        if not self.is_over:
-            gate.acquire(timeout=_LONGEST_WAIT)
-
-    def wake(self) -> None:
-        """Tell the thread that waits, if one does, that it is over."""
-        gate, self.gate = self.gate, None
-        if gate is not None:
-            gate.release()
 
 
 _Place: TypeAlias = tuple[str, int, "str | None", bytes]
@@ -327,13 +308,16 @@ class Stream:
         """Leave a record to whoever writes, this thread if there is no other; wait until it is dealt with, if asked.
 
         A thread that finds another one writing does not wait for the lock: that would be handed to it asleep, and
-        every record after that would cost a change of threads. It waits for its record, which is taken along.
+        every record after that would cost a change of threads. It sleeps, long enough for the other one to get on
+        without it: each thread that is awake wants the interpreter at each write.
         """
         waiting = _Waiting(head)
         self._waiting.append(waiting)
+        pause = _SHORTEST_PAUSE
         while waits and not waiting.is_over and not self._is_inside():
             if self._lock.locked():
-                waiting.wait()
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
             else:
                 self._drain_waiting()
         return waiting
@@ -422,12 +406,12 @@ class Stream:
         except OSError as error:
             self._undo(batch, mark, error)
             return
+        for one in batch:
+            one.is_over = True
         if self._observe is not None:
             self._tell(self._observe, mark[0], lines)
         self._gap.count = self._gap.first = 0
         self._under_way, self._in_doubt, self._plain = [], False, self._opened
-        for one in batch:
-            one.wake()
 
     def _undo(self, batch: list[_Waiting], mark: tuple[int, str | None], error: OSError) -> None:
         """Take back what was sealed and could not be written. To be called with `_in_doubt` or `_head` still set."""
@@ -435,9 +419,8 @@ class Stream:
         for one in batch:
             one.seq, one.hash, one.error = None, None, error
             self._count_loss(error)
+            one.is_over = True
         self._under_way, self._head, self._in_doubt = [], None, False
-        for one in batch:
-            one.wake()
 
     def _leave(self) -> None:
         """Leave a stream whose end is in doubt: the next one reads where it ended, and takes along what was under way.
@@ -521,7 +504,7 @@ class Stream:
         pause = threading.Event()  # never set: a wait that holds no lock
         while waiting.error is not None and time.monotonic() < deadline:
             pause.wait(_RETRY_INTERVAL)
-            waiting.error = None
+            waiting.error, waiting.is_over = None, False
             self._waiting.append(waiting)
             self._drain_waiting()
         return waiting.error is None

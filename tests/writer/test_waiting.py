@@ -12,20 +12,26 @@ from tests.writer.trails import open_trail, records, verified
 
 
 class Slow:
-    """A store whose next append waits until it is let go."""
+    """A store whose appends wait, each, until they are let go."""
 
     def __init__(self, trail: AuditTrail) -> None:
         self._append = trail.stream.store.append
+        self._go = threading.Semaphore(0)
+        self._entered = threading.Semaphore(0)
         self.writes: list[int] = []
-        self.entered = threading.Event()
-        self.go = threading.Event()
         trail.stream.store.append = self.append  # type: ignore[method-assign]
 
     def append(self, lines: bytes) -> None:
         self.writes.append(lines.count(b"\n"))
-        self.entered.set()
-        assert self.go.wait(30)
+        self._entered.release()
+        assert self._go.acquire(timeout=30)
         self._append(lines)
+
+    def await_write(self) -> None:
+        assert self._entered.acquire(timeout=30)
+
+    def let_go(self) -> None:
+        self._go.release()
 
 
 def in_threads(count: int, work: Callable[[int], Any]) -> list[threading.Thread]:
@@ -46,14 +52,18 @@ def test_records_that_wait_for_a_writer_are_written_together_and_each_thread_get
         slow = Slow(trail)
         receipts = {}
         writer = in_threads(1, lambda _: trail.record("a.writer"))
-        assert slow.entered.wait(30)
+        slow.await_write()
         others = in_threads(5, lambda n: receipts.update({n: trail.record("a.other", {}, {"n": n})}))
         await_waiting(trail, 5)
-        assert not receipts, "none may be told before its record is written"
-        slow.go.set()
+        slow.let_go()
+        slow.await_write()
+        threading.Event().wait(0.05)  # time to be told too early
+        assert not receipts, "they have their numbers, but are not written yet"
+        slow.let_go()
         for thread in [*writer, *others]:
             thread.join(30)
         assert slow.writes == [1, 5]
+        slow.let_go()  # the closing record
     kept = {record["seq"]: record["hash"] for record in records(tmp_path)}
     assert len(receipts) == 5
     assert all(kept[receipt.seq] == receipt.hash for receipt in receipts.values())
