@@ -7,18 +7,20 @@ the signature over that one as well is in the state file and at the anchors.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .integrity.checkpoint import origin_of
 from .integrity.checkpointer import Checkpointer
+from .integrity.durable import replace_file
 from .integrity.epochs import EpochSigner
-from .integrity.publishing import Anchor
+from .integrity.publishing import Anchored, AnchorPlan
 from .notices import notice
 from .record import Control
 
@@ -41,7 +43,7 @@ class Checkpoints:
             the first one's name is the log's name in checkpoints' origins.
         directory: where each stream's last signed head is kept, so that no signer ever signs two histories; None
             where there is no disk.
-        anchors: places outside the log's reach that get each checkpoint.
+        anchors: places outside the log's reach that get checkpoints, each at its own pace.
         interval: seconds between checkpoints.
         every: records between checkpoints.
     """
@@ -54,7 +56,7 @@ class Checkpoints:
         signers: Sequence[Signer],
         *,
         directory: Path | None,
-        anchors: Sequence[Anchor] = (),
+        anchors: Sequence[AnchorPlan] = (),
         interval: float = 1.0,
         every: int = 1024,
     ) -> None:
@@ -107,6 +109,11 @@ class Checkpoints:
         if current is not None:
             current.close(timeout)
 
+    def troubles(self) -> Mapping[str, Mapping[str, Any]]:
+        """Return what the trail should record: anchors that do not have what they should have."""
+        current = self._current
+        return {} if current is None else current.troubles()
+
     def _follow(self, stream: str) -> Callable[[int, str], None]:
         if sys.is_finalizing():
             return _ignore  # logged by a destructor at the very end: a thread that starts now would never run
@@ -120,6 +127,8 @@ class Checkpoints:
             origin_of(signers[0].name, stream),
             emit=lambda note, size: self._emit(stream, note, signers),
             anchors=self._anchors,
+            keep=None if directory is None else lambda anchored: _keep(directory, stream, anchored),
+            record=lambda anchored: self._record(stream, anchored),
             interval=self._interval,
             every=self._every,
             state_file=None if directory is None else directory / f"{stream}.checkpoint",
@@ -139,6 +148,17 @@ class Checkpoints:
             for each in before:
                 if isinstance(each, EpochSigner):
                     each.erase()
+
+    def _record(self, stream: str, anchored: Anchored) -> bool:
+        head = anchored.head.checkpoint
+        facts = {"anchor": anchored.anchor, "root": base64.b64encode(head.root).decode(), "size": head.size}
+        return self._trail.record_within(stream, Control.ANCHOR, {**anchored.receipt.facts, **facts}, action="ANCHOR")
+
+
+def _keep(directory: Path, stream: str, anchored: Anchored) -> None:
+    """Put down beside the stream's checkpoint what an anchor gave in return."""
+    for ending, content in anchored.receipt.files.items():
+        replace_file(str(directory / f"{stream}.{anchored.anchor}.{ending}"), content, 0o644)
 
 
 def _part(signer: Signer) -> Signer:

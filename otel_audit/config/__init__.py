@@ -48,7 +48,7 @@ def configure(
     signing_key_file: str | os.PathLike[str] | None = None,
     checkpoint_interval: float | str | None = None,
     checkpoint_records: int | None = None,
-    anchors: Sequence[str] | None = None,
+    anchors: Sequence[str | Mapping[str, Any]] | None = None,
     **unknown: Any,
 ) -> AuditTrail:
     """Build the process's audit trail and make it the one that handlers and the API use.
@@ -84,7 +84,7 @@ def configure(
         signing_key_file: private key, or epoch keys, that sign checkpoints.
         checkpoint_interval: longest time from a record to its signature.
         checkpoint_records: records after which a checkpoint is signed sooner.
-        anchors: where each checkpoint goes as well: `directory:///path`.
+        anchors: where checkpoints go as well: URLs (`directory:///path`) or mappings with a `url`.
         unknown: refused, with the nearest name that exists.
 
     Raises:

@@ -1,54 +1,94 @@
-"""Anchors: where checkpoints go beside the log, each named by a URL.
-
-directory:///mnt/elsewhere/checkpoints      `<stream>.checkpoint` files, replaced atomically
-"""
+"""The setting `anchors`: where checkpoints go beside the log, as a list of URLs or of mappings with a `url`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final
 
-from ..errors import ConfigurationError
-from ..sinks.urls import SinkUrl, nearest, split_url
+from otel_audit.errors import ConfigurationError
+from otel_audit.integrity.publishing import AnchorPlan
+from otel_audit.sinks.urls import SinkUrl, split_url
 
-if TYPE_CHECKING:
-    from ..integrity.publishing import Anchor
+from .entries import EntryReader
+from .kinds import Kind, duration
+from .schemes import find_anchor_type
 
-__all__ = ["make_anchors"]
+__all__ = ["ANCHORING", "ANCHORS", "AnchorSettings", "plan_anchors"]
+
+_NAME: Final = re.compile("[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+ANCHORING: Final[dict[str, tuple[Kind, str]]] = {
+    "every": (
+        duration(),
+        "Time between two checkpoints that it gets, beside the first and the last one of a stream; 0 for each.",
+    ),
+}
+"""What is said of any anchor, beside its own options."""
 
 
-def make_anchors(urls: Sequence[str]) -> list[Anchor]:
-    """Return the anchors that these URLs name. Nothing is written or connected.
+@dataclass(frozen=True, slots=True)
+class AnchorSettings:
+    """One anchor as it was asked for."""
+
+    url: str
+    """Scheme, place and the anchor's own options."""
+    every: float | None = None
+
+    @property
+    def parts(self) -> SinkUrl:
+        """The URL in parts."""
+        return split_url(self.url, "anchor")
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what was asked for, without what is as usual."""
+        return {"url": self.url} if self.every is None else {"url": self.url, "every": self.every}
+
+
+_READER: Final = EntryReader("anchor", "directory:///mnt/elsewhere/checkpoints", find_anchor_type, ANCHORING)
+
+
+def _parse_list(value: object) -> tuple[AnchorSettings, ...]:
+    return tuple(AnchorSettings(entry.url, **entry.common) for entry in _READER.read(value))
+
+
+ANCHORS: Final = Kind(
+    "list of URLs or mappings", _parse_list, {"type": "array", "items": {"$ref": "#/$defs/anchor"}}, empty=True
+)
+
+
+def plan_anchors(anchors: Sequence[AnchorSettings], resource: Mapping[str, Any]) -> list[AnchorPlan]:
+    """Build each anchor once, to see that it can be, and return how to build it again. Nothing is connected.
 
     Raises:
-        ConfigurationError: one of them names none; a line for each.
+        ConfigurationError: one cannot be built, or has another's name; a line for each.
     """
-    made: list[Anchor] = []
+    found: list[AnchorPlan] = []
     wrong: list[str] = []
-    for index, url in enumerate(urls):
+    for index, anchor in enumerate(anchors):
         try:
-            made.append(_make(split_url(url)))
+            plan = _plan(anchor, resource)
+            if any(plan.name == other.name for other in found):
+                raise ConfigurationError(
+                    f"anchor {anchor.parts}: another anchor is called {plan.name!r}; give it a name="
+                )
+            found.append(plan)
         except ConfigurationError as error:  # noqa: PERF203 - every mistake is told
             wrong.append(f"anchors[{index}]: {error}")
     if wrong:
         raise ConfigurationError("\n".join(wrong))
-    return made
+    return found
 
 
-def _make(url: SinkUrl) -> Anchor:
-    maker = _MAKERS.get(url.scheme)
-    if maker is None:
-        raise ConfigurationError(f"{url.scheme!r} is no kind of anchor{nearest(url.scheme, _MAKERS)}")
-    return maker(url)
-
-
-def _directory(url: SinkUrl) -> Anchor:
-    from ..integrity.publishing import DirectoryAnchor
-
-    if url.authority or url.options or not url.path.startswith("/"):
-        raise ConfigurationError("write directory:///absolute/path")
-    return DirectoryAnchor(url.path)
-
-
-_MAKERS: Final[dict[str, Callable[[SinkUrl], Anchor]]] = {"directory": _directory}
-"""Kind of anchor, by the URL's scheme."""
+def _plan(anchor: AnchorSettings, resource: Mapping[str, Any]) -> AnchorPlan:
+    parts = anchor.parts
+    kind = find_anchor_type(parts.scheme)
+    make = partial(kind.make, anchor.url, resource)
+    built = make()
+    built.close()
+    if not _NAME.fullmatch(built.name):
+        raise ConfigurationError(f"anchor {parts}: the name {built.name[:80]!r} is not of letters, digits, - and _")
+    every = kind.every if anchor.every is None else anchor.every
+    return AnchorPlan(built.name, make, every, kind.proves)

@@ -134,14 +134,14 @@ def _open_signer(settings: Settings) -> Signer | None:
 def _sign(trail: AuditTrail, settings: Settings, signer: Signer) -> None:
     from ..checkpoints import Checkpoints
     from ..integrity import CHECKPOINTS
-    from .anchors import make_anchors
+    from .anchors import plan_anchors
 
     on_disk = settings.journal is not None and settings.journal != MEMORY
     checkpoints = Checkpoints(
         trail,
         [signer],
         directory=Path(cast("str", settings.journal)) / CHECKPOINTS if on_disk else None,
-        anchors=make_anchors(settings.anchors),
+        anchors=plan_anchors(settings.anchors, _resource(settings)),
         interval=settings.checkpoint_interval,
         every=settings.checkpoint_records,
     )
@@ -190,7 +190,8 @@ def _ship(trail: AuditTrail, source: Source, sinks: list[ConfiguredSink]) -> Non
 def describe(effective: Effective) -> dict[str, Any]:
     """Return every setting with its value as plain JSON. There are no secrets among them."""
     shown = {name: getattr(effective.settings, name) for name in SCHEMA}
-    return {**shown, "sinks": [sink.as_json() for sink in effective.settings.sinks]}
+    places = {name: [place.as_json() for place in shown[name]] for name in ("sinks", "anchors")}
+    return {**shown, **places}
 
 
 def _service(settings: Settings) -> dict[str, Any]:

@@ -8,14 +8,17 @@ from __future__ import annotations
 import inspect
 import json
 import types
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Union, get_args, get_origin
 
-from .schemes import TYPES, SinkType
+from .anchors import ANCHORING
+from .kinds import Kind
+from .schemes import ANCHOR_TYPES, TYPES, AnchorType, PlaceType
 from .settings import CONFIG_VARIABLE, SCHEMA, SECRET_VARIABLES, START_VARIABLES, Setting
 from .sinks import SHIPPING, SinkSettings
 
-__all__ = ["document_settings", "document_sinks", "fill_in", "json_schema"]
+__all__ = ["document_anchors", "document_settings", "document_sinks", "fill_in", "json_schema"]
 
 _BEGIN: Final = "<!-- {}: written by `python -m otel_audit.config.published` -->"
 _END: Final = "<!-- end of {} -->"
@@ -29,16 +32,20 @@ def json_schema() -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": {each.name: _property(each) for each in SCHEMA.values()},
-        "$defs": {"sink": {"anyOf": [_URL, _BARE, _sink_mapping()]}},
+        "$defs": {
+            "sink": {"anyOf": [_URL, _BARE, _mapping(_URL, SHIPPING, TYPES)]},
+            "anchor": {"anyOf": [_ANCHOR_URL, _mapping(_ANCHOR_URL, ANCHORING, ANCHOR_TYPES)]},
+        },
     }
 
 
-def _pattern(*kinds: SinkType) -> str:
+def _pattern(*kinds: PlaceType) -> str:
     schemes = (scheme.replace("+", "[+]") for kind in kinds for scheme in kind.schemes)
     return f"^({'|'.join(schemes)}):"
 
 
 _URL: Final = {"type": "string", "pattern": _pattern(*TYPES)}
+_ANCHOR_URL: Final = {"type": "string", "pattern": _pattern(*ANCHOR_TYPES)}
 _BARE: Final = {  # `- stdout:` without quotes, which YAML reads as a mapping of one key to nothing
     "type": "object",
     "properties": {name: {"type": "null"} for name in ("stdout", "stderr")},
@@ -59,18 +66,20 @@ def _nullable(schema: Any) -> dict[str, Any]:
     return {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
 
 
-def _sink_mapping() -> dict[str, Any]:
-    shipping = {name: {"description": text, **_nullable(kind.schema)} for name, (kind, text) in SHIPPING.items()}
+def _mapping(
+    url: Mapping[str, Any], common: Mapping[str, tuple[Kind, str]], types: Sequence[PlaceType]
+) -> dict[str, Any]:
+    shared = {name: {"description": text, **_nullable(kind.schema)} for name, (kind, text) in common.items()}
     return {
         "type": "object",
         "required": ["url"],
-        "properties": {"url": _URL, **shipping},
-        "allOf": [_options_of(kind) for kind in TYPES],
+        "properties": {"url": url, **shared},
+        "allOf": [_options_of(kind) for kind in types],
         "unevaluatedProperties": False,
     }
 
 
-def _options_of(kind: SinkType) -> dict[str, Any]:
+def _options_of(kind: PlaceType) -> dict[str, Any]:
     return {
         "if": {"properties": {"url": {"pattern": _pattern(kind)}}},
         "then": {"properties": {name: _nullable(_schema_of(wanted)) for name, (wanted, _) in kind.options().items()}},
@@ -129,17 +138,28 @@ def document_settings() -> str:
 
 def document_sinks() -> str:
     """Return the options of each kind of sink, in Markdown."""
+    return _document(TYPES, "Any sink behind a journal:", SHIPPING)
+
+
+def document_anchors() -> str:
+    """Return the options of each kind of anchor, in Markdown."""
+    return _document(ANCHOR_TYPES, "Any anchor:", ANCHORING)
+
+
+def _document(types: Sequence[PlaceType], any_of_them: str, common: Mapping[str, tuple[Kind, str]]) -> str:
     parts = [
-        "Any sink behind a journal:",
+        any_of_them,
         "",
         _row("option", "value", "meaning"),
         _row(*["---"] * 3),
-        *(_row(f"`{name}`", kind.label, text) for name, (kind, text) in SHIPPING.items()),
+        *(_row(f"`{name}`", kind.label, text) for name, (kind, text) in common.items()),
     ]
-    for kind in TYPES:
+    for kind in types:
         schemes = ", ".join(f"`{scheme}:`" for scheme in kind.schemes)
-        title = f"**[{kind.title}](sinks/{page})**" if (page := _page(kind)) else f"**{kind.title}**"
+        title = f"**[{kind.title}]({page})**" if (page := _page(kind)) else f"**{kind.title}**"
         parts += ["", f"{title}: {schemes}", "", _row("option", "value", "default"), _row(*["---"] * 3)]
+        if isinstance(kind, AnchorType):
+            parts.append(_row("`every`", "time", _default(kind.every)))
         parts += [
             _row(f"`{name}`", _label(name, wanted), _default(default))
             for name, (wanted, default) in kind.options().items()
@@ -147,8 +167,14 @@ def document_sinks() -> str:
     return "\n".join(parts)
 
 
-def _page(kind: SinkType) -> str | None:
-    return None if kind.schemes[0] == "stdout" else f"{kind.module.rpartition('.')[2]}.md"
+def _page(kind: PlaceType) -> str | None:
+    if isinstance(kind, AnchorType):
+        return _ANCHOR_PAGES.get(kind.schemes[0])
+    return None if kind.schemes[0] == "stdout" else f"sinks/{kind.module.rpartition('.')[2]}.md"
+
+
+_ANCHOR_PAGES: Final[dict[str, str]] = {}
+"""How-to pages of anchors, by their first scheme."""
 
 
 def _label(name: str, wanted: Any) -> str:
@@ -182,7 +208,8 @@ def _row(*cells: str) -> str:
 
 def fill_in(text: str) -> str:
     """Return docs/configuration.md with its generated parts as they should be."""
-    for title, part in (("settings", document_settings()), ("sinks", document_sinks())):
+    parts = {"settings": document_settings(), "sinks": document_sinks(), "anchors": document_anchors()}
+    for title, part in parts.items():
         before, begin, rest = text.partition(_BEGIN.format(title))
         _, end, after = rest.partition(_END.format(title))
         text = f"{before}{begin}\n{part}\n{end}{after}"

@@ -1,4 +1,4 @@
-"""Which sink a URL's scheme names, where it is, and what it takes. Nothing is imported before it is asked for."""
+"""Which sink or anchor a scheme names, where it is, and what it takes. Nothing is imported before it is asked for."""
 
 from __future__ import annotations
 
@@ -9,15 +9,25 @@ from dataclasses import dataclass
 from typing import Any, Final, get_type_hints
 
 from otel_audit.errors import ConfigurationError
+from otel_audit.integrity.publishing import Anchor
 from otel_audit.sinks.base import Sink
 from otel_audit.sinks.urls import nearest
 
-__all__ = ["LOCAL_SCHEMES", "SCHEMES", "SinkType", "find_type"]
+__all__ = [
+    "ANCHOR_TYPES",
+    "LOCAL_SCHEMES",
+    "SCHEMES",
+    "AnchorType",
+    "PlaceType",
+    "SinkType",
+    "find_anchor_type",
+    "find_type",
+]
 
 
 @dataclass(frozen=True)
-class SinkType:
-    """One kind of sink."""
+class PlaceType:
+    """One kind of sink or anchor."""
 
     title: str
     module: str
@@ -30,11 +40,9 @@ class SinkType:
     extra: str | None = None
     """What `pip install 'otel-audit[...]'` must bring."""
     takes_resource: bool = False
-    variables: Mapping[str, str] | None = None
-    """Environment variables of ours that it reads itself: all hold secrets."""
 
     def load(self) -> Any:
-        """Import and return the sink's class.
+        """Import and return its class.
 
         Raises:
             ConfigurationError: what it needs is not installed.
@@ -45,15 +53,14 @@ class SinkType:
             hint = f"pip install 'otel-audit[{self.extra}]'" if self.extra else "install it"
             raise ConfigurationError(f"{self.title} needs {error.name or 'a package'}: {hint}") from error
 
-    def make(self, url: str, resource: Mapping[str, Any]) -> Sink:
-        """Build a sink.
+    def build(self, url: str, resource: Mapping[str, Any]) -> Any:
+        """Build one.
 
         Raises:
             ConfigurationError: the URL or an option is unusable, or a package is missing.
         """
         build = self.load().from_url
-        sink: Sink = build(url, resource=resource) if self.takes_resource else build(url)
-        return sink
+        return build(url, resource=resource) if self.takes_resource else build(url)
 
     def options(self) -> dict[str, tuple[Any, Any]]:
         """Return what can be set: option -> (type, default)."""
@@ -64,6 +71,34 @@ class SinkType:
             for name, parameter in inspect.signature(builder).parameters.items()
             if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in self.from_place
         }
+
+
+@dataclass(frozen=True)
+class SinkType(PlaceType):
+    """One kind of sink."""
+
+    variables: Mapping[str, str] | None = None
+    """Environment variables of ours that it reads itself: all hold secrets."""
+
+    def make(self, url: str, resource: Mapping[str, Any]) -> Sink:
+        """Build a sink; raises as `build`."""
+        sink: Sink = self.build(url, resource)
+        return sink
+
+
+@dataclass(frozen=True)
+class AnchorType(PlaceType):
+    """One kind of anchor."""
+
+    every: float = 60.0
+    """Seconds between two checkpoints that it gets, where nobody says otherwise; 0 for each."""
+    proves: bool = False
+    """Whether it asks for consistency proofs."""
+
+    def make(self, url: str, resource: Mapping[str, Any]) -> Anchor:
+        """Build an anchor; raises as `build`."""
+        anchor: Anchor = self.build(url, resource)
+        return anchor
 
 
 _PREFIX: Final = "OTEL_PYTHON_AUDIT_"
@@ -140,6 +175,14 @@ TYPES: Final = (
     ),
 )
 
+_ANCHORS: Final = "otel_audit.anchors"
+
+ANCHOR_TYPES: Final = (
+    AnchorType(
+        "directory", f"{_ANCHORS}.directory", "DirectoryAnchor", ("directory",), from_place=("directory",), every=0.0
+    ),
+)
+
 SCHEMES: Final[dict[str, SinkType]] = {scheme: kind for kind in TYPES for scheme in kind.schemes}
 LOCAL_SCHEMES: Final = frozenset({"stdout", "stderr", "file"})
 """Sinks of this machine: without a journal they stand in its place."""
@@ -154,3 +197,15 @@ def find_type(scheme: str) -> SinkType:
     if scheme not in SCHEMES:
         raise ConfigurationError(f"there is no sink {scheme!r}{nearest(scheme, SCHEMES)}")
     return SCHEMES[scheme]
+
+
+def find_anchor_type(scheme: str) -> AnchorType:
+    """Return the kind of anchor that a scheme names.
+
+    Raises:
+        ConfigurationError: there is none; the message names the nearest.
+    """
+    found = {each: kind for kind in ANCHOR_TYPES for each in kind.schemes}
+    if scheme not in found:
+        raise ConfigurationError(f"there is no anchor {scheme!r}{nearest(scheme, found)}")
+    return found[scheme]

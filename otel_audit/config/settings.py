@@ -15,6 +15,7 @@ from otel_audit.record import MAX_LINE
 from otel_audit.stream import Durability, FailurePolicy, OnFailure
 from otel_audit.trail import Intervals
 
+from .anchors import ANCHORS, AnchorSettings
 from .kinds import ATTRIBUTES, NAMES, PATH, RULES, TEXT, TRUTH, Kind, choice, count, duration, size
 from .schemes import TYPES
 from .sinks import SINKS, SinkSettings
@@ -148,10 +149,10 @@ class Settings:
     )
     checkpoint_interval: float = _setting(1.0, duration(above=True), "Longest time from a record to its signature.")
     checkpoint_records: int = _setting(1024, count(least=1), "Records after which a checkpoint is signed sooner.")
-    anchors: tuple[str, ...] = _setting(
+    anchors: tuple[AnchorSettings, ...] = _setting(
         (),
-        NAMES,
-        "Where each checkpoint goes as well, out of the log's reach: `directory:///path`. Needs `signing_key_file`.",
+        ANCHORS,
+        "Where checkpoints go as well, out of the log's reach. Needs `signing_key_file`.",
     )
 
 

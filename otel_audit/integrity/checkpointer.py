@@ -15,15 +15,17 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from itertools import chain
+from typing import Any, Final
 
 from otel_audit.errors import AuditError
 from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, HeadFile, birth_of, stream_of
 from otel_audit.integrity.epochs import EpochSigner
-from otel_audit.integrity.merkle import Frontier
+from otel_audit.integrity.growth import Growth
 from otel_audit.integrity.note import NoteError
-from otel_audit.integrity.publishing import Anchor, Publisher
+from otel_audit.integrity.publishing import Anchored, AnchorError, AnchorPlan, Publisher, SignedHead
 from otel_audit.integrity.signatures import Signer, sign_note
 
 __all__ = ["Checkpointer"]
@@ -49,7 +51,10 @@ class Checkpointer:
         origin: str,
         *,
         emit: Callable[[str, int], None],
-        anchors: Sequence[Anchor] = (),
+        anchors: Sequence[AnchorPlan] = (),
+        keep: Callable[[Anchored], None] | None = None,
+        record: Callable[[Anchored], bool] | None = None,
+        prove: Callable[[int, Checkpoint], list[bytes]] | None = None,
         interval: float = 1.0,
         every: int = 1024,
         state_file: str | os.PathLike[str] | None = None,
@@ -58,7 +63,10 @@ class Checkpointer:
     ) -> None:
         """`origin` is `<key name>/<stream>`; `interval` is in seconds, `every` in records.
 
-        `emit(note, size)` writes the `audit.checkpoint` record. `state_file` is this stream's own: it holds
+        `emit(note, size)` writes the `audit.checkpoint` record. `keep` puts down what an anchor gave in return, in
+        that anchor's thread; `record` writes an `audit.anchor` record about it, and tells whether it could.
+        `prove(old, head)` makes a consistency proof from what lies on disk, where a witness asks for one that is not
+        at hand, or raises `AnchorError`. `state_file` is this stream's own: it holds
         the latest signed checkpoint, written before anyone sees that checkpoint. `report` is told, once each,
         what keeps checkpoints from being made and that they are made again.
 
@@ -77,7 +85,11 @@ class Checkpointer:
         self._state = None if state_file is None else HeadFile(state_file)
         self._report = report
         self._clock = clock
-        self._publishers = [Publisher(anchor, report) for anchor in anchors]
+        self._keep = keep
+        self._record = record
+        self._prove = prove
+        self._publishers = [Publisher(plan, report=report, kept=self._take_receipt) for plan in anchors]
+        self._receipts: deque[Anchored] = deque()
 
         self._queue: deque[tuple[str, float]] = deque()
         self._seen = 0
@@ -88,7 +100,7 @@ class Checkpointer:
         self._asked: deque[threading.Event] = deque()
         self._rested = 0.0
         self._fold_lock = threading.Lock()
-        self._frontier = Frontier()
+        self._growth = Growth()
         self._ended: deque[tuple[int, int, bytes]] = deque()  # epoch, size and root of heads that need a final seal
         self._epoch, self._boundary = 0, math.inf
         if self._epochs is not None:
@@ -98,6 +110,7 @@ class Checkpointer:
 
         self._sign_lock = threading.Lock()
         self._last: Checkpoint | None = None
+        self._note = ""
         self._unsent: deque[tuple[str, int]] = deque()
         self._own = 0
         self._failing: str | None = None
@@ -161,6 +174,11 @@ class Checkpointer:
             for publisher in self._publishers:
                 publisher.close(max(0.0, deadline - time.monotonic()))
 
+    def troubles(self) -> dict[str, Mapping[str, Any]]:
+        """Return what is wrong with anchors now: a key for each trouble -> cause and details."""
+        found = {each.name: each.troubles() for each in self._publishers}
+        return {f"anchor failing: {name}": trouble for name, trouble in found.items() if trouble is not None}
+
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # it is awake
             self._quiet.release()
@@ -198,7 +216,7 @@ class Checkpointer:
                 self._failing = None
                 self._report(f"checkpoints of {self.origin} are made again")
         finally:
-            self._wake_at = self._frontier.size + self._every
+            self._wake_at = self._growth.frontier.size + self._every
 
     def _fail(self, why: str) -> None:
         if why != self._failing:
@@ -223,6 +241,8 @@ class Checkpointer:
             size, root = self._head()
             if size and (self._last is None or size > self._last.size or self._epochs is not None):
                 self._sign(size, root, now, final=True)
+            if self._last is not None:
+                self._offer(self._note, self._last)
 
     def _seal_ended(self, now: float) -> None:
         """Sign a final seal for each epoch that is over, with its own key, and leave that key."""
@@ -242,26 +262,67 @@ class Checkpointer:
         def sign() -> str:
             return sign_note(head.encode(), self._signers, time=int(now), final=final).encode()
 
-        note = sign() if self._state is None else self._state.advance(head, self._last, sign)
-        self._last = head
-        self._unsent.append((note, size))
-        for publisher in self._publishers:
-            publisher.offer(note)
+        self._note = sign() if self._state is None else self._state.advance(head, self._last, sign)
+        self._last, self._own = head, 0
+        self._unsent.append((self._note, size))
+        self._offer(self._note, head)
 
     def _send(self) -> None:
-        """Write the checkpoint records that wait. None before the stream's first record."""
-        while self._unsent and self._frontier.size:
+        """Write the records about checkpoints that wait. None before the stream's first record."""
+        while self._unsent and self._growth.frontier.size:
             note, size = self._unsent[0]
             if self._seen - size < WINDOW:  # a verifier cannot look back further; the next checkpoint covers it
                 self._emit(note, size)
-                self._own = 1
+                self._own += 1
             self._unsent.popleft()
+        while self._receipts:
+            if self._record is not None and self._record(self._receipts[0]):
+                self._own += 1
+            self._receipts.popleft()
+
+    # Anchors.
+
+    def _offer(self, note: str, head: Checkpoint) -> None:
+        """Give a checkpoint to the anchors whose turn it is; the last one to all that do not have it."""
+        now = time.monotonic()
+        due = [each for each in self._publishers if each.wants(head, now, last=self._closed)]
+        proofs: dict[int, list[bytes]] = {}
+        if any(each.proves for each in due):
+            with self._fold_lock:
+                if self._growth.frontier.size == head.size:
+                    bases = chain.from_iterable(each.bases() for each in self._publishers if each.proves)
+                    proofs = self._growth.mark(bases)
+                else:  # the tree has grown past an epoch's end; the next checkpoint is theirs
+                    due = [each for each in due if not each.proves]
+        signed = SignedHead(note, head, partial(self._consistency, proofs, head))
+        for publisher in due:
+            publisher.offer(signed, now)
+
+    def _consistency(self, proofs: Mapping[int, list[bytes]], head: Checkpoint, old: int) -> list[bytes]:
+        if old in {0, head.size}:
+            return []
+        if old in proofs:
+            return proofs[old]
+        if self._prove is None:
+            raise AnchorError(f"no proof from {old} to {head.size} records can be made")
+        return self._prove(old, head)
+
+    def _take_receipt(self, anchored: Anchored) -> None:
+        """In an anchor's thread: keep what it gave in return, and have it recorded while the stream goes on."""
+        if self._keep is not None:
+            try:
+                self._keep(anchored)
+            except OSError as error:
+                self._report(f"anchor {anchored.anchor}: its receipt cannot be kept: {error.strerror or error}")
+        if anchored.recorded and self._record is not None and not self._closed:
+            self._receipts.append(anchored)
+            self._wake()
 
     # The tree.
 
     def _head(self) -> tuple[int, bytes]:
         with self._fold_lock:
-            return self._frontier.size, self._frontier.root()
+            return self._growth.frontier.size, self._growth.frontier.root()
 
     def _drain(self, now: float) -> None:
         """Fold what waits into the tree; at the end of an epoch, note how the tree stood there."""
@@ -279,12 +340,12 @@ class Checkpointer:
                 self._end_epochs(now)
 
     def _fold(self, batch: list[str]) -> None:
-        self._frontier.extend(bytes.fromhex("".join(batch)))
+        self._growth.extend(bytes.fromhex("".join(batch)))
 
     def _end_epochs(self, now: float) -> None:
         assert self._epochs is not None
         present = self._epochs.schedule.epoch_at(now)
-        size, root = self._frontier.size, self._frontier.root()
+        size, root = self._growth.frontier.size, self._growth.frontier.root()
         self._ended.extend((epoch, size, root) for epoch in range(self._epoch, present))
         self._enter(present)
 

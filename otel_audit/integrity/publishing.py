@@ -1,117 +1,206 @@
-"""Publishing checkpoints to anchors: one thread an anchor, the newest checkpoint only, for as long as it
-takes.
+"""Publishing checkpoints to anchors: one thread an anchor, at the anchor's own pace, for as long as it takes.
 
-A later checkpoint covers all that an earlier one does, so an anchor that is slow or down costs one note of
-memory and gets the newest one when it is back.
+A later checkpoint covers all that an earlier one does, so an anchor that is slow or down costs one checkpoint of
+memory and gets the newest one when it is back. Anchors of one pace are offered the same checkpoints, so that the
+cosignatures of several witnesses stand under one text.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import threading
 import time
-from collections.abc import Callable
-from typing import Final, Protocol
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
 
-from otel_audit.integrity.checkpoint import Checkpoint, stream_of
-from otel_audit.integrity.durable import replace_file
-from otel_audit.integrity.note import parse_note
+from otel_audit.errors import AuditError
+from otel_audit.integrity.checkpoint import Checkpoint
 
-__all__ = ["Anchor", "DirectoryAnchor", "Publisher"]
+__all__ = ["Anchor", "AnchorError", "AnchorPlan", "AnchorRefused", "Anchored", "Publisher", "Receipt", "SignedHead"]
 
 _FIRST_PAUSE: Final = 0.5
 _LONGEST_PAUSE: Final = 60.0
 _CLOSING_PAUSE: Final = 0.1
+_SAID_EACH: Final = 60.0
+"""Seconds between two `audit.anchor` records about an anchor that gives no receipt."""
+_DOUBTS: Final = 3
+"""Attempts with an unknown outcome from whose sizes a witness may still ask for a proof."""
+
+
+class AnchorError(AuditError):
+    """The anchor does not have the checkpoint; it is offered again, or a newer one is.
+
+    The message is for people and holds no secret. `retry_after` is what the far end asked for, in seconds.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class AnchorRefused(AnchorError):
+    """The anchor was reached and said no: this checkpoint contradicts what it knows, or it does not know the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignedHead:
+    """A signed checkpoint on its way to an anchor."""
+
+    note: str
+    checkpoint: Checkpoint
+    prove: Callable[[int], list[bytes]]
+    """Returns the consistency proof from the tree of so many records to this one (RFC 9162, section 2.1.4); raises
+    `AnchorError` where it cannot be made any more. For anchors whose class says `proves = True`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an anchor gave in return."""
+
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    """Plain JSON for the `audit.anchor` record: a token, a version id, a commit."""
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    """What is kept beside the stream's checkpoint as `checkpoints/<stream>.<anchor's name>.<ending>`, by its ending.
+    `checkpoint` ends a signed note; the verifier finds it by itself."""
 
 
 class Anchor(Protocol):
-    """A place outside the log's reach that keeps checkpoints."""
+    """A place outside the log's reach that keeps checkpoints of one stream. One thread at a time calls it."""
 
-    @property
-    def name(self) -> str:
-        """Short, for messages; holds no secret."""
+    name: str
+    """Short, unique within a trail, fit for a file's name; in messages and records. Holds no secret."""
 
-    def publish(self, note: str) -> None:
-        """Keep a signed checkpoint, or raise. Called in a thread of its own, never twice at a time."""
+    def publish(self, head: SignedHead) -> Receipt | None:
+        """Keep a signed checkpoint; return when it is kept. None where there is nothing to show for it.
+
+        Has to give up by itself in some seconds.
+
+        Raises:
+            AnchorRefused: it was reached and said no.
+            AnchorError: it has not got it. Anything else that is raised counts the same.
+        """
+
+    def close(self) -> None:
+        """Release connections. It may be used again afterwards."""
 
 
-class DirectoryAnchor:
-    """Keeps the newest checkpoint of each stream as `<directory>/<stream>.checkpoint`: on another disk,
-    another host's share, wherever the log's own writer is not the owner.
-    """
+class AnchorPlan(NamedTuple):
+    """One anchor as it was configured; each stream gets its own."""
 
-    def __init__(self, directory: str | os.PathLike[str]) -> None:
-        self._directory = os.fspath(directory)
-        self.name = f"directory {self._directory}"
+    name: str
+    make: Callable[[], Anchor]
+    every: float = 0.0
+    """Seconds between two checkpoints that it gets, beside the last one; 0 for each."""
+    proves: bool = False
+    """Whether it asks for consistency proofs (`SignedHead.prove`)."""
 
-    def publish(self, note: str) -> None:
-        """Replace the stream's file, atomically; `OSError` if that fails."""
-        origin = Checkpoint.parse(parse_note(note).text).origin
-        stream = stream_of(origin)
-        name = origin.replace("/", "_") if stream is None else stream
-        replace_file(os.path.join(self._directory, f"{name}.checkpoint"), note.encode(), 0o644)
+
+class Anchored(NamedTuple):
+    """A checkpoint that an anchor has."""
+
+    anchor: str
+    head: SignedHead
+    receipt: Receipt
+    recorded: bool
+    """Whether it is worth an `audit.anchor` record."""
 
 
 class Publisher:
-    """Brings the newest checkpoint to one anchor."""
+    """Brings checkpoints of one stream to one anchor."""
 
-    def __init__(self, anchor: Anchor, report: Callable[[str], None]) -> None:
-        self._anchor = anchor
+    def __init__(self, plan: AnchorPlan, *, report: Callable[[str], None], kept: Callable[[Anchored], None]) -> None:
+        """`report` is told, once each, that the anchor fails and that it is back; `kept` what it has.
+
+        `kept` is called in the publisher's thread, and not behind `close`.
+        """
+        self.name = plan.name
+        self.proves = plan.proves
+        self._plan = plan
         self._report = report
+        self._kept = kept
         self._changed = threading.Condition()
-        self._note: str | None = None
+        self._head: SignedHead | None = None
+        self._due = float("-inf")
+        self._offered = -1
+        self._said = float("-inf")
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
-        self._failing = False
+        self._anchor: Anchor | None = None
+        self._trouble: Mapping[str, Any] | None = None
+        self._confirmed = 0
+        self._doubtful: deque[int] = deque(maxlen=_DOUBTS)
 
-    def offer(self, note: str) -> None:
+    def wants(self, head: Checkpoint, now: float, *, last: bool = False) -> bool:
+        """Tell whether this checkpoint is for this anchor: one is due at this monotonic time, or it is the last one."""
+        return head.size > self._offered if last else now >= self._due
+
+    def offer(self, head: SignedHead, now: float) -> None:
         """Take a newer checkpoint; whatever was not published yet is replaced by it."""
+        self._due = now + self._plan.every
+        self._offered = head.checkpoint.size
         with self._changed:
-            self._note = note
+            self._head = head
             if self._thread is None:
-                thread = threading.Thread(target=self._run, name=f"otel-audit-anchor-{self._anchor.name}", daemon=True)
+                thread = threading.Thread(target=self._run, name=f"otel-audit-anchor-{self.name}", daemon=True)
                 with contextlib.suppress(RuntimeError):  # the interpreter is going down: `close` publishes
                     thread.start()
                     self._thread = thread
             self._changed.notify_all()
 
+    def bases(self) -> Iterator[int]:
+        """Return the sizes from which the anchor may ask for a proof."""
+        head = self._head
+        yield self._confirmed
+        yield from tuple(self._doubtful)
+        if head is not None:
+            yield head.checkpoint.size
+
+    def troubles(self) -> Mapping[str, Any] | None:
+        """Return what is wrong with the anchor now, for a record; None if nothing is."""
+        return self._trouble
+
     def close(self, timeout: float) -> None:
         """Give the last checkpoint `timeout` seconds to arrive, then stop."""
         if self._thread is None:
-            if self._note is not None:
-                self._publish(self._note)
+            if self._head is not None:
+                self._publish(self._head)
+            self._leave()
             return
         with self._changed:
             self._deadline = time.monotonic() + timeout
             self._changed.notify_all()
         self._thread.join(timeout + _CLOSING_PAUSE)
         if self._thread.is_alive():
-            self._report(f"{self._anchor.name} does not have the last checkpoint")
+            self._report(f"anchor {self.name} does not have the last checkpoint")
 
     def abandon(self) -> None:
         """In a forked child, where the thread does not exist: forget it."""
-        self._thread, self._note = None, None
+        self._thread, self._head = None, None
         self._changed = threading.Condition()
 
     def _run(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._note is not None or self._deadline is not None)
-                note = self._note
-            if note is None:
-                return
-            if self._publish(note):
+                self._changed.wait_for(lambda: self._head is not None or self._deadline is not None)
+                head = self._head
+            if head is None:
+                break
+            asked = self._publish(head)
+            if asked is None:
                 pause = _FIRST_PAUSE
                 with self._changed:
-                    if self._note is note:
-                        self._note = None
-            elif self._gives_up_after(random.uniform(0, pause)):  # noqa: S311 - jitter, not a secret
-                return
+                    if self._head is head:
+                        self._head = None
+            elif self._gives_up_after(max(asked, random.uniform(0, pause))):  # noqa: S311 - jitter, not a secret
+                self._report(f"anchor {self.name} does not have the last checkpoint")
+                break
             else:
                 pause = min(2 * pause, _LONGEST_PAUSE)
+        self._leave()
 
     def _gives_up_after(self, pause: float) -> bool:
         """Wait before the next attempt; tell whether there will be none."""
@@ -121,15 +210,43 @@ class Publisher:
             self._changed.wait(_CLOSING_PAUSE)
             return self._deadline is not None and time.monotonic() >= self._deadline
 
-    def _publish(self, note: str) -> bool:
+    def _publish(self, head: SignedHead) -> float | None:
+        """Return None once the anchor has it, else how many seconds it asked to be left alone."""
+        if self.proves and head.checkpoint.size not in self._doubtful:
+            self._doubtful.append(head.checkpoint.size)
         try:
-            self._anchor.publish(note)
+            if self._anchor is None:
+                self._anchor = self._plan.make()
+            receipt = self._anchor.publish(head)
+        except AnchorError as error:
+            self._fail(error, str(error))
+            return min(error.retry_after or 0.0, _LONGEST_PAUSE)
         except Exception as error:  # noqa: BLE001 - an anchor is someone else's code and network
-            if not self._failing:
-                self._failing = True
-                self._report(f"{self._anchor.name} does not take checkpoints: {type(error).__name__}")
-            return False
-        if self._failing:
-            self._failing = False
-            self._report(f"{self._anchor.name} takes checkpoints again")
-        return True
+            self._fail(error, type(error).__name__)
+            return 0.0
+        self._confirmed = head.checkpoint.size
+        self._doubtful.clear()
+        if self._trouble is not None:
+            self._trouble = None
+            self._report(f"anchor {self.name} takes checkpoints again")
+        self._tell(head, receipt)
+        return None
+
+    def _tell(self, head: SignedHead, receipt: Receipt | None) -> None:
+        now = time.monotonic()
+        recorded = receipt is not None or now >= self._said + _SAID_EACH
+        if recorded:
+            self._said = now
+        self._kept(Anchored(self.name, head, receipt or Receipt(), recorded))
+
+    def _fail(self, error: Exception, why: str) -> None:
+        cause = "anchor refuses" if isinstance(error, AnchorRefused) else "anchor failing"
+        if self._trouble is None or self._trouble["cause"] != cause:
+            self._report(f"anchor {self.name} does not take checkpoints: {why}")
+        self._trouble = {"cause": cause, "anchor": self.name, "error": why}
+
+    def _leave(self) -> None:
+        if self._anchor is not None:
+            with contextlib.suppress(Exception):
+                self._anchor.close()
+            self._anchor = None

@@ -49,8 +49,8 @@ class SinkUrl(NamedTuple):
         return f"{self.scheme}:{slashes}{self.authority}{self.path}"
 
 
-def split_url(url: str) -> SinkUrl:
-    """Split a sink URL (RFC 3986, appendix B; the authority may list several hosts).
+def split_url(url: str, what: str = "sink") -> SinkUrl:
+    """Split a sink URL (RFC 3986, appendix B; the authority may list several hosts). `what` it is of, for messages.
 
     Raises:
         ConfigurationError: it is not a URL, an option comes twice, or it holds a secret: URLs end in process
@@ -58,10 +58,11 @@ def split_url(url: str) -> SinkUrl:
     """
     match = _URL.fullmatch(url)
     if match is None:
-        raise ConfigurationError("a sink URL begins with a scheme, such as logstash+tls://host:5044 or stdout:")
+        such = {"sink": "logstash+tls://host:5044 or stdout:"}.get(what, "directory:///mnt/elsewhere")
+        raise ConfigurationError(f"{_with_article(what)} URL begins with a scheme, such as {such}")
     scheme, authority, path, query, fragment = match.groups()
     userinfo, _, hosts = (authority or "").rpartition("@")
-    place = f"sink {scheme.lower()}://{hosts}"
+    place = f"{what} {scheme.lower()}://{hosts}"
     if ":" in userinfo:
         raise ConfigurationError(
             f"{place}: the URL holds a password; give it by a *_file option or by an environment variable"
@@ -87,6 +88,7 @@ def read_options(
     origin: object,
     *,
     given: Iterable[str] = (),
+    what: str = "sink",
 ) -> dict[str, Any]:
     """Return the options as keyword arguments of `builder`, turned into the types that it declares.
 
@@ -97,7 +99,7 @@ def read_options(
         ConfigurationError: an option is unknown (the message names the nearest known one), missing, a secret
             in clear, or not of its type.
     """
-    place = f"sink {origin}"
+    place = f"{what} {origin}"
     taken = frozenset(given)
     hints = get_type_hints(builder)
     parameters = {
@@ -113,6 +115,10 @@ def read_options(
         if parameter.default is inspect.Parameter.empty and name not in options:
             raise ConfigurationError(f"{place}: the option {name!r} is needed")
     return {name: _convert(value, hints[name], f"{place}: the option {name!r}") for name, value in options.items()}
+
+
+def _with_article(what: str) -> str:
+    return f"{'an' if what[0] in 'aeiou' else 'a'} {what}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -18,12 +18,15 @@ import yaml
 
 import otel_audit
 from otel_audit import config
+from otel_audit.anchors.directory import DirectoryAnchor
+from otel_audit.config.anchors import ANCHORING
 from otel_audit.config.published import _without_none
-from otel_audit.config.schemes import TYPES, SinkType
+from otel_audit.config.schemes import ANCHOR_TYPES, TYPES, AnchorType, PlaceType
 from otel_audit.config.settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_VARIABLES, START_VARIABLES
 from otel_audit.config.sinks import SHIPPING
 from otel_audit.errors import ConfigurationError, DeliveryTimeout, RecordLost
 from otel_audit.integrity import keys
+from otel_audit.integrity.publishing import SignedHead
 from otel_audit.trail import AuditTrail
 from tests.sinks.http_server import Reply, Server
 
@@ -386,7 +389,11 @@ URLS: dict[str, str] = {
     "kafka+tls": "kafka+tls://broker:9093/audit",
 }
 
-OPTIONS = [(kind, name, wanted) for kind in TYPES for name, (wanted, _) in kind.options().items()]
+ANCHOR_URLS: dict[str, str] = {
+    "directory": "directory:///mnt/elsewhere",
+}
+
+OPTIONS = [(kind, name, wanted) for kind in (*TYPES, *ANCHOR_TYPES) for name, (wanted, _) in kind.options().items()]
 
 
 def _sample(wanted: Any) -> tuple[Any, Any]:
@@ -401,8 +408,8 @@ def _sample(wanted: Any) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(("kind", "name", "wanted"), OPTIONS, ids=[f"{k.schemes[0]}-{n}" for k, n, _ in OPTIONS])
-def test_a_sink_option_reaches_its_sink(
-    kind: SinkType, name: str, wanted: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_an_option_reaches_its_sink_or_anchor(
+    kind: PlaceType, name: str, wanted: Any, bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     owner = kind.load()
     builder = getattr(owner, kind.builder)
@@ -413,8 +420,13 @@ def test_a_sink_option_reaches_its_sink(
 
     monkeypatch.setattr(owner, kind.builder, build if kind.builder == "__init__" else classmethod(build))
     value, expected = _sample(wanted)
-    path = tmp_path / "audit.yaml"
-    path.write_text(yaml.safe_dump({"journal": "/x", "sinks": [{"url": URLS[kind.schemes[0]], name: value}]}))
+    given: dict[str, Any] = {"journal": "/x", "sinks": [], "signing_key_file": str(bench.key)}
+    if isinstance(kind, AnchorType):
+        given["anchors"] = [{"url": ANCHOR_URLS[kind.schemes[0]], name: value}]
+    else:
+        given["sinks"] = [{"url": URLS[kind.schemes[0]], name: value}]
+    path = bench.journal.parent / "audit.yaml"
+    path.write_text(yaml.safe_dump(given))
 
     with pytest.raises(_Built) as built:
         otel_audit.configure(config=path)
@@ -473,3 +485,61 @@ def test_the_resource_goes_out_over_otlp(tmp_path: Path) -> None:
         assert eventually(lambda: server.received)
         assert b"zone" in server.received[0].body
         assert b"shop" in server.received[0].body
+
+
+def _anchored_after(directory: Path, every: str, count: int) -> list[int]:
+    """Return the sizes of the checkpoints that an anchor got, one for each flush and the one at the end."""
+    seen: list[int] = []
+
+    class Seen(DirectoryAnchor):
+        def publish(self, head: SignedHead) -> None:
+            seen.append(head.checkpoint.size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("otel_audit.anchors.directory.DirectoryAnchor", Seen)
+        key = directory / "key.pem"
+        keys.generate(key, "shop.example/audit")
+        settings: dict[str, Any] = {"signing_key_file": key, "checkpoint_interval": 3600, "sinks": []}
+        trail = otel_audit.configure(
+            journal=directory / "journal", anchors=[{"url": "directory:///x", "every": every}], **settings
+        )
+        for number in range(1, count + 1):
+            otel_audit.record("order.pay")
+            trail.flush()
+            assert eventually(lambda number=number: len(seen) >= (number if every == "0s" else 1))
+        trail.close()
+    return seen
+
+
+def test_every_says_how_often_an_anchor_gets_a_checkpoint(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    (tmp_path / "1").mkdir()
+    assert ANCHORING.keys() == {"every"}
+    assert len(_anchored_after(tmp_path / "0", "0s", 4)) == 5
+    assert len(_anchored_after(tmp_path / "1", "1h", 4)) == 2
+
+
+def test_two_anchors_of_one_name_are_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    keys.generate(key, "shop.example/audit")
+    with pytest.raises(ConfigurationError, match="give it a name="):
+        otel_audit.configure(
+            journal=tmp_path / "j", sinks=[], signing_key_file=key, anchors=["directory:///a", "directory:///b"]
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("directry:///a", "there is no anchor 'directry'; did you mean 'directory'?"),
+        ("directory:///a?nam=b", "there is no option 'nam'; did you mean 'name'?"),
+        ("directory:///a?every=soon", "every is 'soon'; it must be a time"),
+        ("directory:///a?name=a.b", "is not of letters, digits, - and _"),
+        ("directory://host/a", "write directory:///absolute/path"),
+    ],
+)
+def test_a_mistake_in_an_anchor_is_named(url: str, message: str, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    keys.generate(key, "shop.example/audit")
+    with pytest.raises(ConfigurationError, match=re.escape(message)):
+        otel_audit.configure(journal=tmp_path / "j", sinks=[], signing_key_file=key, anchors=[url])

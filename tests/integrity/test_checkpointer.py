@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
+from otel_audit.anchors.directory import DirectoryAnchor
 from otel_audit.integrity.checkpoint import Checkpoint, EquivocationError, HeadFile
 from otel_audit.integrity.checkpointer import Checkpointer
 from otel_audit.integrity.epochs import EpochSigner, Schedule, certify
 from otel_audit.integrity.merkle import root_hash
 from otel_audit.integrity.note import parse_note
-from otel_audit.integrity.publishing import DirectoryAnchor
+from otel_audit.integrity.publishing import AnchorPlan, SignedHead
 from otel_audit.integrity.signatures import Signer
 
 STREAM = "01a3185c50007a278a5f3ae58b8e739b"
@@ -227,19 +228,22 @@ def test_what_a_signer_raises_is_reported_once_and_retried(make_writer: Any, sig
 
 def test_an_anchor_that_is_down_holds_nothing_up_and_gets_the_newest(make_writer: Any) -> None:
     class Anchor:
-        name = "far away"
+        name = "far-away"
         down = True
 
         def __init__(self) -> None:
             self.notes: list[int] = []
 
-        def publish(self, note: str) -> None:
+        def publish(self, head: SignedHead) -> None:
             if self.down:
                 raise OSError("down")
-            self.notes.append(Checkpoint.parse(parse_note(note).text).size)
+            self.notes.append(Checkpoint.parse(parse_note(head.note).text).size)
+
+        def close(self) -> None:
+            pass
 
     anchor = Anchor()
-    writer = make_writer(anchors=[anchor])
+    writer = make_writer(anchors=[AnchorPlan("far-away", lambda: anchor)])
     for _ in range(5):
         writer.log(10)
         writer.checkpointer.flush()
@@ -249,17 +253,23 @@ def test_an_anchor_that_is_down_holds_nothing_up_and_gets_the_newest(make_writer
     writer.checkpointer.close(5)
     assert anchor.notes[-1] == len(writer.hashes)
     assert len(anchor.notes) <= 2
-    assert writer.reports == ["far away does not take checkpoints: OSError", "far away takes checkpoints again"]
+    assert writer.reports == [
+        "anchor far-away does not take checkpoints: OSError",
+        "anchor far-away takes checkpoints again",
+    ]
 
 
 def test_closing_gives_up_on_a_dead_anchor_in_time(make_writer: Any) -> None:
     class Dead:
         name = "dead"
 
-        def publish(self, note: str) -> None:
+        def publish(self, head: SignedHead) -> None:
             raise OSError
 
-    writer = make_writer(anchors=[Dead()])
+        def close(self) -> None:
+            pass
+
+    writer = make_writer(anchors=[AnchorPlan("dead", Dead)])
     writer.log()
     begin = time.monotonic()
     writer.checkpointer.close(0.3)
@@ -267,7 +277,7 @@ def test_closing_gives_up_on_a_dead_anchor_in_time(make_writer: Any) -> None:
 
 
 def test_a_directory_elsewhere_has_the_newest_checkpoint(make_writer: Any, tmp_path: Path) -> None:
-    writer = make_writer(anchors=[DirectoryAnchor(tmp_path)])
+    writer = make_writer(anchors=[AnchorPlan("elsewhere", lambda: DirectoryAnchor(tmp_path))])
     writer.log(4)
     writer.checkpointer.close()
     note = (tmp_path / f"{STREAM}.checkpoint").read_text()
@@ -276,7 +286,9 @@ def test_a_directory_elsewhere_has_the_newest_checkpoint(make_writer: Any, tmp_p
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_signs_nothing_of_its_parents_stream(make_writer: Any, tmp_path: Path) -> None:
-    writer = make_writer(state_file=tmp_path / "state", anchors=[DirectoryAnchor(tmp_path)])
+    writer = make_writer(
+        state_file=tmp_path / "state", anchors=[AnchorPlan("elsewhere", lambda: DirectoryAnchor(tmp_path))]
+    )
     writer.log(3)
     writer.checkpointer.flush()
     with writer.checkpointer._fold_lock:  # as another thread may hold it at the moment of the fork

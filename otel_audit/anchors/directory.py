@@ -1,0 +1,50 @@
+"""A directory: on another disk, on another host's share, wherever the log's own writer is not the owner.
+
+directory:///mnt/elsewhere/checkpoints      `<stream>.checkpoint` files, replaced atomically
+"""
+
+from __future__ import annotations
+
+import os
+
+from otel_audit.errors import ConfigurationError
+from otel_audit.integrity.checkpoint import stream_of
+from otel_audit.integrity.durable import replace_file
+from otel_audit.integrity.publishing import SignedHead
+from otel_audit.sinks.urls import read_options, split_url
+
+__all__ = ["DirectoryAnchor"]
+
+
+class DirectoryAnchor:
+    """Keeps the newest checkpoint of each stream as `<directory>/<stream>.checkpoint`."""
+
+    def __init__(self, directory: str | os.PathLike[str], *, name: str = "directory") -> None:
+        self._directory = os.fspath(directory)
+        self.name = name
+
+    @classmethod
+    def from_url(cls, url: str) -> DirectoryAnchor:
+        """Return the anchor of `directory:///absolute/path`.
+
+        Raises:
+            ConfigurationError: the URL or one of its options is unusable.
+        """
+        parts = split_url(url, "anchor")
+        if parts.authority or parts.user or not parts.path.startswith("/"):
+            raise ConfigurationError("write directory:///absolute/path")
+        return cls(parts.path, **read_options(parts.options, cls.__init__, parts, what="anchor"))
+
+    def publish(self, head: SignedHead) -> None:
+        """Replace the stream's file, atomically.
+
+        Raises:
+            OSError: the file is as it was.
+        """
+        origin = head.checkpoint.origin
+        stream = stream_of(origin)
+        name = origin.replace("/", "_") if stream is None else stream
+        replace_file(os.path.join(self._directory, f"{name}.checkpoint"), head.note.encode(), 0o644)
+
+    def close(self) -> None:
+        """Nothing is held."""
