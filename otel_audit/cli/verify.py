@@ -67,6 +67,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the same, from outside the log's reach; may be repeated",
     )
     proof.add_argument(
+        "--tsa-ca",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="root certificate of a time-stamping authority (RFC 3161) that is trusted; may be repeated",
+    )
+    proof.add_argument(
         "--revocation", action="append", default=[], metavar="FILE", help="a key revocation; may be repeated"
     )
     proof.add_argument(
@@ -127,12 +134,18 @@ def _read_policy(args: argparse.Namespace) -> Policy | None:
     if args.policy is None:
         if args.max_age is not None:
             raise ConfigurationError("--max-age is about trusted checkpoints: give a --policy that says whose they are")
+        if args.tsa_ca:
+            raise ConfigurationError("--tsa-ca is about trusted checkpoints: give a --policy that says whose they are")
         return None
     from otel_audit.integrity.policy import Policy
+    from otel_audit.integrity.stamps import read_roots
 
     policy = Policy.load(args.policy)
     if args.max_age is not None:
         policy.max_age = args.max_age
+    for path in args.tsa_ca:
+        with open(path, "rb") as file:
+            policy.tsa_roots.extend(read_roots(file.read(), path))
     return policy
 
 

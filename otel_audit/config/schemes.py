@@ -181,6 +181,29 @@ ANCHOR_TYPES: Final = (
     AnchorType(
         "directory", f"{_ANCHORS}.directory", "DirectoryAnchor", ("directory",), from_place=("directory",), every=0.0
     ),
+    AnchorType(
+        "webhook",
+        f"{_ANCHORS}.webhook",
+        "WebhookAnchor",
+        ("webhook+https", "webhook", "webhook+http"),
+        from_place=("hosts", "target", "scheme"),
+    ),
+    AnchorType(
+        "time-stamping authority",
+        f"{_ANCHORS}.tsa",
+        "TsaAnchor",
+        ("tsa+https", "tsa", "tsa+http"),
+        from_place=("hosts", "target", "scheme"),
+        extra="tsa",
+    ),
+    AnchorType(
+        "witness",
+        f"{_ANCHORS}.witness",
+        "WitnessAnchor",
+        ("witness+https", "witness", "witness+http"),
+        from_place=("hosts", "target", "scheme"),
+        proves=True,
+    ),
 )
 
 SCHEMES: Final[dict[str, SinkType]] = {scheme: kind for kind in TYPES for scheme in kind.schemes}

@@ -276,7 +276,8 @@ class Checkpointer:
                 self._own += 1
             self._unsent.popleft()
         while self._receipts:
-            if self._record is not None and self._record(self._receipts[0]):
+            behind = self._seen - self._receipts[0].head.checkpoint.size
+            if self._record is not None and behind < WINDOW and self._record(self._receipts[0]):
                 self._own += 1
             self._receipts.popleft()
 

@@ -123,6 +123,32 @@ CODES: Final[dict[str, Code]] = {
         _U, "A checkpoint is signed with a key that was revoked before it.", "Trust what is older only."
     ),
     "ROTATION_INVALID": Code(_T, "A record claims a change of keys that its old key did not sign.", _KEEP),
+    # Time stamps.
+    "STAMP_MALFORMED": Code(_T, "What is kept as a time stamp is none.", _KEEP),
+    "STAMP_OTHER_DATA": Code(
+        _T, "A time stamp is over other bytes than the checkpoint that it lies beside: one of them was replaced.", _KEEP
+    ),
+    "STAMP_INVALID": Code(_T, "A time stamp's signature does not fit what it says: it was changed.", _KEEP),
+    "STAMP_USAGE": Code(_T, "A time stamp is signed with a certificate that is not for time stamps.", _KEEP),
+    "STAMP_EXPIRED": Code(_T, "A time stamp states a time at which its certificate was not valid.", _KEEP),
+    "STAMP_ORDER": Code(
+        _T, "Time stamps of one authority go back: it saw more records at an earlier time, and fewer later.", _KEEP
+    ),
+    "STAMP_UNTRUSTED": Code(
+        _U,
+        "A time stamp is signed by no authority that the policy trusts.",
+        "Ask the authority for its root certificate, over another channel, and put it in the policy (`#! tsa`).",
+    ),
+    "STAMP_UNSUPPORTED": Code(
+        _U,
+        "There are time stamps, the policy says whose count, and this verifier cannot read them.",
+        "pip install 'otel-audit[tsa]'",
+    ),
+    "STAMP_UNCHECKED": Code(
+        Severity.NOTE,
+        "There are time stamps, and nothing says whose count: none was checked, none is relied on.",
+        "To check them, give the authority's root certificate with --tsa-ca, or name it in the policy (`#! tsa`).",
+    ),
     # Epochs.
     "EPOCH_ORDER": Code(_T, "An epoch is sealed after its final seal: an erased key was used again.", _KEEP),
     "EPOCH_MISSING": Code(

@@ -9,6 +9,8 @@ What that format has no word for stands in lines that other readers take for com
     #! max-age 2h                               the newest trusted checkpoint of a running stream (s, m, h, d)
     #! clock-skew 30s                           how far clocks may disagree (default 1m)
     #! revoker <vkey>                           whose revocation statements count
+    #! tsa <file, or base64 of a certificate>   a root of time-stamping authorities (RFC 3161) that count; may be
+                                                repeated; a file's place is relative to the policy's
 
 A `log` line alone already demands signatures: `signed always` holds unless a `signed since` line says from
 when. Anything that is not understood is an error with its line number: a misspelt demand must not be a
@@ -17,6 +19,8 @@ missing one.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
 import re
 from collections.abc import Callable, Collection, Iterable
@@ -24,11 +28,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Final, NoReturn
 
+from cryptography.x509 import Certificate
+
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.checkpoint import speaks_for
 from otel_audit.integrity.epochs import EpochKey
 from otel_audit.integrity.note import NoteError, VerifierKey, split_vkey
 from otel_audit.integrity.signatures import CosignatureKey, Ed25519Key, MLDSA44Key
+from otel_audit.integrity.stamps import read_roots
 
 __all__ = ["Group", "Policy", "PolicyError", "Witness", "read_vkey"]
 
@@ -90,6 +97,8 @@ class Policy:
     groups: dict[str, Group] = field(default_factory=dict)
     quorum: str = "none"
     revokers: list[VerifierKey] = field(default_factory=list)
+    tsa_roots: list[Certificate] = field(default_factory=list)
+    """Roots of the time-stamping authorities that count."""
     signed_since: float = _ALWAYS
     """POSIX seconds from which on signatures are demanded, if there is a log key at all."""
     anchored_since: float | None = None
@@ -185,7 +194,7 @@ class _Reader:
         mark, word, rest = items[0], items[1] if len(items) > 1 else "", items[2:]
         if len(mark) <= 2 and (
             (word in {"signed", "anchored"} and rest[:1] in (["always"], ["since"]))
-            or (word in {"max-age", "clock-skew", "revoker"} and len(rest) == 1)
+            or (word in {"max-age", "clock-skew", "revoker", "tsa"} and len(rest) == 1)
         ):
             self._fail(f"a comment that reads like the demand {word!r}: begin it with `#!`, or put it in other words")
 
@@ -251,7 +260,7 @@ class _Reader:
     def _directive(self, items: list[str]) -> None:
         policy = self._policy
         word, *rest = items or [""]
-        if word in self._said and word != "revoker":
+        if word in self._said and word not in {"revoker", "tsa"}:
             self._fail(f"{word!r} stands here twice")
         self._said.add(word)
         if word == "signed":
@@ -264,9 +273,11 @@ class _Reader:
             policy.clock_skew = self._duration(word, rest)
         elif word == "revoker" and len(rest) == 1:
             policy.revokers.append(self._key(rest[0], policy.revokers))
+        elif word == "tsa" and len(rest) == 1:
+            policy.tsa_roots.extend(self._roots(rest[0]))
         else:
             self._fail(
-                f"unknown demand {word!r}; signed, anchored, max-age, clock-skew and revoker are known "
+                f"unknown demand {word!r}; signed, anchored, max-age, clock-skew, revoker and tsa are known "
                 "(a plain comment begins with `#` alone)"
             )
 
@@ -286,6 +297,19 @@ class _Reader:
         if found is None:
             self._fail(f"{word} takes a number and a unit: 90s, 5m, 2h or 1d")
         return int(found[1]) * _SECONDS[found[2]]
+
+    def _roots(self, text: str) -> list[Certificate]:
+        try:
+            return read_roots(base64.b64decode(text, validate=True), self._source)
+        except (binascii.Error, ValueError):
+            pass  # then it names a file
+        path = os.path.join(os.path.dirname(self._source), text)
+        try:
+            with open(path, "rb") as file:
+                return read_roots(file.read(MAX_POLICY), path)
+        except (OSError, ConfigurationError, ValueError) as error:
+            why = error.strerror if isinstance(error, OSError) else error
+            raise PolicyError(f"{self._source}, line {self._line}: tsa {text[:200]}: {why}") from error
 
     def _key(self, vkey: str, others: Collection[VerifierKey]) -> VerifierKey:
         try:

@@ -134,8 +134,11 @@ class Publisher:
         self._doubtful: deque[int] = deque(maxlen=_DOUBTS)
 
     def wants(self, head: Checkpoint, now: float, *, last: bool = False) -> bool:
-        """Tell whether this checkpoint is for this anchor: one is due at this monotonic time, or it is the last one."""
-        return head.size > self._offered if last else now >= self._due
+        """Tell whether this checkpoint is for this anchor: one is due at this monotonic time, or it is the last one.
+
+        An anchor that fails gets the newest when it is back.
+        """
+        return head.size > self._offered if last else now >= self._due or self._trouble is not None
 
     def offer(self, head: SignedHead, now: float) -> None:
         """Take a newer checkpoint; whatever was not published yet is replaced by it."""

@@ -9,6 +9,7 @@ from otel_audit.integrity.checkpoint import Checkpoint, stream_of
 from otel_audit.integrity.findings import Finding, Severity, Tier
 from otel_audit.integrity.note import NoteError, parse_note
 from otel_audit.integrity.pins import Pins
+from otel_audit.integrity.stamps import Stamp
 
 __all__ = ["Verdict", "missing_logs"]
 
@@ -28,6 +29,8 @@ class Verdict:
     """Records that an anchor or a pin covers."""
     witnessed: int
     """Records that a checkpoint with the witnesses' quorum covers."""
+    stamped: tuple[int, Stamp] | None = None
+    """Records that the last trusted time stamp covers, and that stamp."""
 
     @property
     def sentence(self) -> str:
@@ -39,6 +42,9 @@ class Verdict:
         proved = self.tier.sentence
         if self.tier < Tier.SIGNED and self.anchored:
             proved += f" The first {self.anchored} agree with what was kept outside the log."
+        if self.stamped is not None and self.tier >= Tier.SIGNED:
+            size, stamp = self.stamped
+            proved += f" The first {size} existed by {stamp.time:%Y-%m-%dT%H:%M:%SZ}, as {stamp.signer} has stamped."
         return proved if covered == self.size else f"Records 1 to {covered} of {self.size}: {proved}"
 
     def advance(self, pins: Pins) -> None:

@@ -27,10 +27,11 @@ from otel_audit.integrity.findings import Finding, Severity, Tier
 from otel_audit.integrity.growing import GrowingTree
 from otel_audit.integrity.heads import TrustedHead, trust
 from otel_audit.integrity.merkle import HASH_SIZE, Frontier
-from otel_audit.integrity.note import NoteError, parse_note
+from otel_audit.integrity.note import NoteError, VerifierKey, decode_base64, parse_note
 from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.seals import SealSeries
+from otel_audit.integrity.stamps import Stamp, StampError, check_reply
 from otel_audit.integrity.statements import Revocation, Rotation
 from otel_audit.integrity.verdict import Verdict
 from otel_audit.record import Control
@@ -45,6 +46,15 @@ _CODES: Final = {
     "note-future": "TIME_IN_FUTURE",
     "checkpoint-extension": "CHECKPOINT_EXTENSION",
 }
+_STAMP_CODES: Final = {
+    "stamp-other-data": "STAMP_OTHER_DATA",
+    "stamp-usage": "STAMP_USAGE",
+    "stamp-expired": "STAMP_EXPIRED",
+    "stamp-untrusted": "STAMP_UNTRUSTED",
+    "stamp-invalid": "STAMP_INVALID",
+    "stamp-unchecked": "STAMP_UNSUPPORTED",
+}
+_MOST_AUTHORITIES: Final = 64
 
 
 class _Stop(NamedTuple):
@@ -58,6 +68,8 @@ class _Stop(NamedTuple):
     source: str
     """`stream`, `file`, `anchor` or `pin`."""
     seq: int | None
+    stamp: Stamp | None = None
+    """A trusted time stamp over the note."""
 
 
 class StreamIntegrity:
@@ -73,12 +85,14 @@ class StreamIntegrity:
         pins: Pins | None = None,
         checkpoints: Iterable[str | bytes] = (),
         anchors: Iterable[str | bytes] = (),
+        replies: Mapping[bytes, bytes] | None = None,
         revocations: Sequence[Revocation] = (),
         now: float | None = None,
         pruned: Frontier | None = None,
     ) -> None:
         """`checkpoints` are signed notes kept beside the log, `anchors` such notes from outside the log's
-        reach; notes of other streams among them are passed over. `now` is the verifier's time in POSIX
+        reach; notes of other streams among them are passed over. `replies` are time-stamp replies (RFC 3161) by the
+        notes that they stamp. `now` is the verifier's time in POSIX
         seconds. `pruned` is the tree over records that retention removed; it need not be trusted, because only the
         right one leads to the roots that were signed behind it.
         """
@@ -101,6 +115,11 @@ class StreamIntegrity:
         self._head_time: float | None = None
         self._mismatched: list[_Stop] = []
         self._matched: deque[tuple[int, bytes]] = deque(maxlen=256)
+        self._cosigned: dict[tuple[int, bytes], list[VerifierKey]] = {}
+        self._replies = replies or {}
+        self._stamped: tuple[int, Stamp] | None = None
+        self._stamps: dict[str, tuple[int, Stamp]] = {}
+        self._unchecked = 0
         self._seals: SealSeries | None = None
         self.wants_times = policy is not None and any(isinstance(key, EpochKey) for key in policy.logs)
         """Whether `extend` has a use for every record's time."""
@@ -140,6 +159,8 @@ class StreamIntegrity:
             self._closed = seq
         elif name == Control.CHECKPOINT:
             self._take_checkpoint(data, seq)
+        elif name == Control.ANCHOR:
+            self._take_anchor(data, seq)
         elif name == Control.KEY_ROTATE:
             self._take_rotation(data, seq)
 
@@ -156,6 +177,8 @@ class StreamIntegrity:
             self._findings.extend(self._seals.finish(self._now - self._skew, ended=ended))
         self._check_policy(ended=ended)
         self._check_pins()
+        if self._unchecked:
+            self._find("STAMP_UNCHECKED", f"{self._unchecked} time stamps", None)
         return Verdict(
             self._findings,
             self._tier(chained=chained, keyed=keyed),
@@ -165,6 +188,7 @@ class StreamIntegrity:
             self._signed,
             self._anchored,
             self._witnessed,
+            self._stamped,
         )
 
     # What is known before the first record.
@@ -173,6 +197,8 @@ class StreamIntegrity:
         for source, notes in (("file", checkpoints), ("anchor", anchors)):
             for raw in notes:
                 stop = self._read_checkpoint(raw, source, None)
+                if stop is not None and (reply := self._replies.get(raw if isinstance(raw, bytes) else raw.encode())):
+                    stop = stop._replace(stamp=self._read_stamp(raw, reply, None))
                 if stop is not None:
                     yield stop
         for origin in self._pins or ():
@@ -201,6 +227,41 @@ class StreamIntegrity:
             self._follow_keys(stop.head, seq)
         self._check_stops(stop[:3])
         self._check(stop)
+
+    def _take_anchor(self, data: Any, seq: int) -> None:
+        """Take what an anchor gave in return, if it is anything that can be checked: cosignatures, a time stamp."""
+        if not isinstance(data, dict) or not isinstance(note := data.get("note"), str):
+            return
+        stop = self._read_checkpoint(note, "stream", seq)
+        if stop is None:
+            return
+        if stop.size >= seq:
+            self._find("CHECKPOINT_SIZE", f"covers {stop.size} records", seq, f"at most {seq - 1}", str(stop.size))
+            return
+        if isinstance(stamped := data.get("stamp"), str):
+            try:
+                reply = decode_base64(stamped)
+            except NoteError as error:
+                self._find("STAMP_MALFORMED", str(error), seq)
+            else:
+                stop = stop._replace(stamp=self._read_stamp(note, reply, seq))
+        self._check_stops(stop[:3])
+        self._check(stop)
+
+    def _read_stamp(self, note: str | bytes, reply: bytes, seq: int | None) -> Stamp | None:
+        if self._policy is None or not self._policy.tsa_roots:
+            self._unchecked += 1
+            return None
+        data = note.encode() if isinstance(note, str) else note
+        try:
+            stamp = check_reply(reply, data, self._policy.tsa_roots)
+        except StampError as error:
+            self._find(_STAMP_CODES.get(error.code, "STAMP_MALFORMED"), str(error), seq)
+            return None
+        if stamp.time.timestamp() > self._now + self._skew:
+            self._find("TIME_IN_FUTURE", f"a time stamp of {stamp.time:%Y-%m-%dT%H:%M:%SZ}", seq)
+            return None
+        return stamp
 
     def _take_rotation(self, data: Any, seq: int) -> None:
         statement = data.get("statement") if isinstance(data, dict) else None
@@ -295,12 +356,39 @@ class StreamIntegrity:
         if head is None:
             return
         self._signed = max(self._signed, stop.size)
-        if self._policy is not None and self._policy.quorum != "none" and self._policy.quorum_met(head.witnesses):
-            self._witnessed = max(self._witnessed, stop.size)
+        self._count_witnesses(head)
+        if stop.stamp is not None:
+            self._count_stamp(stop.stamp, stop)
         stated = head.time if head.time is not None else self._until
         if stated is not None:
             self._head_time = max(self._head_time or stated, stated)
         self._check_seal(head, stop)
+
+    def _count_witnesses(self, head: TrustedHead) -> None:
+        """Add cosignatures to those that other copies of the same checkpoint carry."""
+        policy = self._policy
+        if policy is None or policy.quorum == "none" or not head.witnesses:
+            return
+        known = head.checkpoint.size, head.checkpoint.root
+        keys = self._cosigned.setdefault(known, [])
+        keys.extend(key for key in head.witnesses if key not in keys)
+        if policy.quorum_met(keys):
+            self._witnessed = max(self._witnessed, head.checkpoint.size)
+        if len(self._cosigned) > 256:
+            del self._cosigned[next(iter(self._cosigned))]
+
+    def _count_stamp(self, stamp: Stamp, stop: _Stop) -> None:
+        size, last = self._stamps.get(stamp.signer, (stop.size, stamp))
+        backwards = last.time - stamp.time if stop.size >= size else stamp.time - last.time
+        if backwards.total_seconds() > self._skew:
+            one, other = sorted([(stop.size, stamp.time), (size, last.time)])
+            self._find("STAMP_ORDER", f"{one[0]} records at {one[1]:%FT%TZ}, {other[0]} at {other[1]:%FT%TZ}", stop.seq)
+            return
+        if stop.size >= size and (stamp.signer in self._stamps or len(self._stamps) < _MOST_AUTHORITIES):
+            self._stamps[stamp.signer] = stop.size, stamp
+        self._anchored = max(self._anchored, stop.size)
+        if self._stamped is None or self._stamped[0] < stop.size:
+            self._stamped = stop.size, stamp
 
     def _check_seal(self, head: TrustedHead, stop: _Stop) -> None:
         seal = head.seal

@@ -70,13 +70,14 @@ class HttpClient:
         key_password_file: str | None = None,
         server_name: str | None = None,
         minimum_tls_version: TlsVersion = "1.2",
+        what: str = "audit records",
     ) -> None:
         tls = TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version)
         if plaintext:
             if tls != TlsSettings():
                 raise ConfigurationError(f"hosts {hosts}: plain text was asked for, and TLS settings are given")
             warnings.warn(
-                f"audit records go to {hosts} in plain text: anyone on the way can read and change them; use TLS",
+                f"{what} go to {hosts} in plain text: anyone on the way can read and change them; use TLS",
                 RuntimeWarning,
                 stacklevel=3,
             )

@@ -72,6 +72,8 @@ class Proved(NamedTuple):
     signed: int = 0
     anchored: int = 0
     witnessed: int = 0
+    stamped: int = 0
+    stamped_at: str = ""
 
 
 class _Followed:
@@ -178,6 +180,11 @@ class Evidence:
             pins=self._asked.pins,
             checkpoints=[note.raw for note in self._checkpoints.get(stream, ())],
             anchors=[note.raw for note in self._anchors.get(stream, ())],
+            replies={
+                note.raw: note.reply
+                for note in (*self._checkpoints.get(stream, ()), *self._anchors.get(stream, ()))
+                if note.reply is not None
+            },
             revocations=self._revocations,
             pruned=pruned,
         )
@@ -234,7 +241,11 @@ class Evidence:
         pins = self._asked.pins
         if pins is not None and chained and whole and not any(each.code == "PRUNED_BEYOND" for each in kept):
             verdict.advance(pins)
-        return Proved(verdict.tier, verdict.sentence, verdict.signed, verdict.anchored, verdict.witnessed)
+        proved = Proved(verdict.tier, verdict.sentence, verdict.signed, verdict.anchored, verdict.witnessed)
+        if verdict.stamped is None or verdict.tier < Tier.SIGNED:
+            return proved
+        size, stamp = verdict.stamped
+        return proved._replace(stamped=size, stamped_at=f"{stamp.time:%Y-%m-%dT%H:%M:%SZ}")
 
     def _is_cut_short(self, stream: Stream) -> bool:
         files = {span.file for span in stream.spans}

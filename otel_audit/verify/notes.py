@@ -15,7 +15,9 @@ from .sources import Reader, Source, Unreadable, open_source
 
 __all__ = ["FileNote", "find_beside", "read_files", "sort_notes"]
 
-_NAME: Final = re.compile(r"([0-9a-f]{32})\.checkpoint")
+_NAME: Final = re.compile(r"([0-9a-f]{32})(?:\.[A-Za-z0-9_-]+)?\.checkpoint")
+_ENDING: Final = ".checkpoint"
+_STAMP: Final = ".tsr"
 _MOST_READ: Final = 262_145
 """One more than the longest note has."""
 
@@ -26,20 +28,26 @@ class FileNote(NamedTuple):
     path: str
     raw: bytes
     stream: str | None
+    reply: bytes | None = None
+    """A time-stamp reply over the note, from the file of the same name that ends in `.tsr`."""
 
 
 def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> Iterator[FileNote]:
-    """Read files with one note each, and directories of `<stream>.checkpoint` files as anchors keep them."""
+    """Read files with one note each, and directories of `<stream>[.<anchor>].checkpoint` files as anchors keep them.
+
+    A time stamp over a note is read with it.
+    """
     for place in [os.fspath(path) for path in paths]:
         for path in _expand(place) if os.path.isdir(place) else [place]:
             named = _NAME.fullmatch(os.path.basename(path))
             try:
                 with open_source(Source(path)) as file:
-                    note = FileNote(path, _read(file), named[1] if named else None)
+                    raw = _read(file)
+                reply = _read_stamp(path)
             except Unreadable as error:
                 findings.add(Finding("UNREADABLE", path, detail=str(error)))
             else:
-                yield note
+                yield FileNote(path, raw, named[1] if named else None, reply)
 
 
 def find_beside(journals: Iterable[str], findings: Findings) -> Iterator[FileNote]:
@@ -75,6 +83,14 @@ def _expand(directory: str) -> list[str]:
         return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if _NAME.fullmatch(name)]
     except OSError:
         return [directory]  # whose reading says what is wrong
+
+
+def _read_stamp(path: str) -> bytes | None:
+    stamp = f"{path.removesuffix(_ENDING)}{_STAMP}"
+    if not os.path.lexists(stamp):
+        return None
+    with open_source(Source(stamp)) as file:
+        return _read(file)
 
 
 def _read(file: Reader) -> bytes:

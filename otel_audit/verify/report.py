@@ -39,6 +39,10 @@ class StreamSummary:
     """Records that an anchor or a pin covers."""
     witnessed: int
     """Records that a checkpoint with the witnesses' quorum covers."""
+    stamped: int = 0
+    """Records that the last trusted time stamp covers."""
+    stamped_at: str = ""
+    """When that was, by the authority's clock; empty if there is none."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -79,9 +83,17 @@ class Report:
         said = sentences[found].format(
             records=_count(self.records, "record"),
             streams=_count(len(self.streams), "stream"),
-            beyond=self.tier.sentence,
+            beyond=self.tier.sentence + self._stamps(),
         )
         return said if found is self.verdict else f"{said} With --strict this is a failure."
+
+    def _stamps(self) -> str:
+        times = [stream.stamped_at for stream in self.streams]
+        if not all(times) or not times:
+            return ""
+        if len(times) == 1:
+            return f" The first {self.streams[0].stamped} existed by {times[0]}, as a time-stamping authority attests."
+        return f" A time-stamping authority attests when each stream was there, the last one by {max(times)}."
 
     def as_json(self) -> dict[str, Any]:
         """Return the `otel-audit.verify/1` report. Lists are cut at 1000; the counts are of everything."""

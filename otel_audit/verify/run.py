@@ -213,4 +213,6 @@ def _summarize(stream: Stream, proved: Proved) -> StreamSummary:
         signed=proved.signed,
         anchored=proved.anchored,
         witnessed=proved.witnessed,
+        stamped=proved.stamped,
+        stamped_at=proved.stamped_at,
     )

@@ -18,10 +18,11 @@ MOST_SAID: Final = 64 * 1024 * 1024
 """Most characters of signed notes that are kept of one source: some 200,000 checkpoints."""
 
 _MEMBERS: Final = {
-    Control.STREAM_OPEN: "keys",
-    Control.CHECKPOINT: "note",
-    Control.KEY_ROTATE: "statement",
-    Control.STREAM_CLOSE: "records",
+    Control.STREAM_OPEN: ("keys",),
+    Control.CHECKPOINT: ("note",),
+    Control.ANCHOR: ("note", "stamp"),
+    Control.KEY_ROTATE: ("statement",),
+    Control.STREAM_CLOSE: ("records",),
 }
 """Of which control records what is kept."""
 
@@ -71,9 +72,9 @@ class Trace:
         self.packed += bytes.fromhex(entry.hash)
         if self.times is not None:
             self.times.append(entry.time)
-        member = _MEMBERS.get(entry.event)
-        if member is not None:
-            self._keep(entry, member)
+        members = _MEMBERS.get(entry.event)
+        if members is not None:
+            self._keep(entry, members)
 
     def extend(self, seq: int, hashes: Sequence[str], times: Sequence[str]) -> None:
         """Take records that are no control records, from this number on."""
@@ -83,16 +84,17 @@ class Trace:
         if self.times is not None:
             self.times.extend(times)
 
-    def _keep(self, entry: Entry, member: str) -> None:
-        value = (entry.data or {}).get(member)
-        if isinstance(value, list):
-            value = [key for key in value[:_MOST_KEYS] if isinstance(key, str) and len(key) <= _LONGEST_KEY]
-        elif isinstance(value, str):
-            value = value[:_LONGEST]
-            self._said += len(value)
-        else:
-            value = None
+    def _keep(self, entry: Entry, members: Sequence[str]) -> None:
+        given = entry.data or {}
+        data = {member: _cut(given.get(member)) for member in members}
+        self._said += sum(len(value) for value in data.values() if isinstance(value, str))
         if self._said > MOST_SAID:
             self.overflowed = True
             return
-        self.statements.append(Statement(entry.seq, entry.time, entry.event, {member: value}))
+        self.statements.append(Statement(entry.seq, entry.time, entry.event, data))
+
+
+def _cut(value: object) -> list[str] | str | None:
+    if isinstance(value, list):
+        return [key for key in value[:_MOST_KEYS] if isinstance(key, str) and len(key) <= _LONGEST_KEY]
+    return value[:_LONGEST] if isinstance(value, str) else None

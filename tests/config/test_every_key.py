@@ -391,6 +391,13 @@ URLS: dict[str, str] = {
 
 ANCHOR_URLS: dict[str, str] = {
     "directory": "directory:///mnt/elsewhere",
+    "webhook+https": "webhook+https://keeper.example/checkpoints",
+    "tsa+https": "tsa+https://tsa.example/",
+    "witness+https": "witness+https://witness.example/",
+}
+NEEDED: dict[str, dict[str, str]] = {
+    "tsa+https": {"tsa_ca_file": "/etc/shop/tsa.pem"},
+    "witness+https": {"vkey": "witness.example/w1+c7f2cb1e+x"},
 }
 
 OPTIONS = [(kind, name, wanted) for kind in (*TYPES, *ANCHOR_TYPES) for name, (wanted, _) in kind.options().items()]
@@ -422,7 +429,9 @@ def test_an_option_reaches_its_sink_or_anchor(
     value, expected = _sample(wanted)
     given: dict[str, Any] = {"journal": "/x", "sinks": [], "signing_key_file": str(bench.key)}
     if isinstance(kind, AnchorType):
-        given["anchors"] = [{"url": ANCHOR_URLS[kind.schemes[0]], name: value}]
+        given["anchors"] = [
+            {**NEEDED.get(kind.schemes[0], {}), "url": ANCHOR_URLS[kind.schemes[0]], name: value},
+        ]
     else:
         given["sinks"] = [{"url": URLS[kind.schemes[0]], name: value}]
     path = bench.journal.parent / "audit.yaml"
