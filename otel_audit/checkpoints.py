@@ -16,11 +16,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .integrity.checkpoint import origin_of
+from .errors import FormatError
+from .integrity.checkpoint import Checkpoint, origin_of
 from .integrity.checkpointer import Checkpointer
 from .integrity.durable import replace_file
 from .integrity.epochs import EpochSigner
-from .integrity.publishing import Anchored, AnchorPlan
+from .integrity.publishing import Anchored, AnchorError, AnchorPlan
 from .notices import notice
 from .record import Control
 
@@ -129,6 +130,7 @@ class Checkpoints:
             anchors=self._anchors,
             keep=None if directory is None else lambda anchored: _keep(directory, stream, anchored),
             record=lambda anchored: self._record(stream, anchored),
+            prove=None if directory is None else lambda old, head: _prove(directory.parent, stream, old, head),
             interval=self._interval,
             every=self._every,
             state_file=None if directory is None else directory / f"{stream}.checkpoint",
@@ -159,6 +161,16 @@ def _keep(directory: Path, stream: str, anchored: Anchored) -> None:
     """Put down beside the stream's checkpoint what an anchor gave in return."""
     for ending, content in anchored.receipt.files.items():
         replace_file(str(directory / f"{stream}.{anchored.anchor}.{ending}"), content, 0o644)
+
+
+def _prove(journal: Path, stream: str, old: int, head: Checkpoint) -> list[bytes]:
+    """Make a consistency proof from what lies in the journal."""
+    from .integrity.leaves import read_extension
+
+    try:
+        return read_extension(journal, stream, old, head.size)
+    except (FormatError, OSError) as error:
+        raise AnchorError(f"no proof from {old} to {head.size} records can be made: {error}") from error
 
 
 def _part(signer: Signer) -> Signer:

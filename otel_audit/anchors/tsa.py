@@ -1,8 +1,8 @@
 """A time-stamping authority (RFC 3161): `tsa+https://tsa.example/path?tsa_ca_file=/etc/shop/tsa-root.pem`.
 
 The signed note is stamped by its SHA-256; the authority sees nothing else of the log. A reply counts once it is found
-to stamp this note, with this query's nonce, by a certificate that leads to the roots that were configured. It is kept in
-an `audit.anchor` record and beside the stream's checkpoint, with the note that it stamps:
+to stamp this note, with this query's nonce, by a certificate that leads to the roots that were configured. It is kept
+in an `audit.anchor` record and beside the stream's checkpoint, with the note that it stamps:
 
     openssl ts -verify -data <stream>.tsa.checkpoint -in <stream>.tsa.tsr -CAfile tsa-root.pem
 """

@@ -7,8 +7,8 @@
     <signed note>
 
 A witness cosigns only what extends what it cosigned before, so that nobody is shown another history. It knows a log by
-its origin; ours has one for each stream, `<key name>/<stream>`: the witness must be told of each, or that the key may sign
-for every origin below its name.
+its origin; ours has one for each stream, `<key name>/<stream>`: the witness must be told of each, or that the key may
+sign for every origin below its name.
 """
 
 from __future__ import annotations

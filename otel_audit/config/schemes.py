@@ -204,6 +204,16 @@ ANCHOR_TYPES: Final = (
         from_place=("hosts", "target", "scheme"),
         proves=True,
     ),
+    AnchorType(
+        "OTLP",
+        f"{_ANCHORS}.otlp",
+        "OtlpAnchor",
+        ("otlp+https", "otlp+http", "otlp+grpcs", "otlp+grpc"),
+        from_place=("endpoint", "protocol", "resource"),
+        extra="otel",
+        takes_resource=True,
+    ),
+    AnchorType("git", f"{_ANCHORS}.git", "GitAnchor", ("git",), from_place=("directory",)),
 )
 
 SCHEMES: Final[dict[str, SinkType]] = {scheme: kind for kind in TYPES for scheme in kind.schemes}

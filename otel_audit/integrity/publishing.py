@@ -26,6 +26,7 @@ _LONGEST_PAUSE: Final = 60.0
 _CLOSING_PAUSE: Final = 0.1
 _SAID_EACH: Final = 60.0
 """Seconds between two `audit.anchor` records about an anchor that gives no receipt."""
+_REFUSES: Final = "anchor refuses"
 _DOUBTS: Final = 3
 """Attempts with an unknown outcome from whose sizes a witness may still ask for a proof."""
 
@@ -208,8 +209,11 @@ class Publisher:
     def _gives_up_after(self, pause: float) -> bool:
         """Wait before the next attempt; tell whether there will be none."""
         with self._changed:
+            head = self._head
             if not self._changed.wait_for(lambda: self._deadline is not None, pause):
                 return False
+            if self._head is head and self._trouble is not None and self._trouble["cause"] == _REFUSES:
+                return True  # it would say the same again
             self._changed.wait(_CLOSING_PAUSE)
             return self._deadline is not None and time.monotonic() >= self._deadline
 
@@ -243,7 +247,7 @@ class Publisher:
         self._kept(Anchored(self.name, head, receipt or Receipt(), recorded))
 
     def _fail(self, error: Exception, why: str) -> None:
-        cause = "anchor refuses" if isinstance(error, AnchorRefused) else "anchor failing"
+        cause = _REFUSES if isinstance(error, AnchorRefused) else "anchor failing"
         if self._trouble is None or self._trouble["cause"] != cause:
             self._report(f"anchor {self.name} does not take checkpoints: {why}")
         self._trouble = {"cause": cause, "anchor": self.name, "error": why}

@@ -138,7 +138,10 @@ def _signer(response: TimeStampResponse) -> x509.Certificate:
 
 
 def _classify(error: Exception) -> StampError:
-    """Tell a chain that leads to no trusted root from a signature that is wrong. Both come from OpenSSL's PKCS7_verify."""
+    """Tell a chain that leads to no trusted root from a signature that is wrong.
+
+    The words are those of OpenSSL's PKCS7_verify, which looks at the chain first.
+    """
     text = str(error)
     if "certificate verify error" in text:
         found = re.search(r'Verify error: ([^"]+)"', text)

@@ -20,7 +20,7 @@ from otel_audit.record import record_id
 
 from .projection import Projection, Value, project
 
-__all__ = ["RequestWriter", "Sign", "encode_record"]
+__all__ = ["RequestWriter", "Sign", "encode_record", "encode_text"]
 
 Sign: TypeAlias = Callable[[Projection, str], Mapping[str, str]]
 """Takes what stands beside a record, and the record's line; returns attributes that prove both."""
@@ -120,6 +120,11 @@ def encode_record(stream: str, seq: int, line: bytes, sign: Sign | None = None) 
     except (KeyError, TypeError, ValueError, AttributeError, struct.error):
         body = _field(1, text) if _is_utf8(text) else _field(7, text)
         return _field(2, _log_record(_unreadable(stream, seq), body))
+
+
+def encode_text(shown: Projection, body: str) -> bytes:
+    """Return a text that is no record as one `log_records` field of a `ScopeLogs` message."""
+    return _field(2, _log_record(shown, _field(1, body.encode())))
 
 
 def _log_record(shown: Projection, body: bytes) -> bytes:

@@ -71,7 +71,19 @@ def running_witness(directory: Path, name: str) -> Iterator[Witness]:
         database, log = directory / "witness.db", directory / "log"
         for port in _free_ports():
             listen = f"127.0.0.1:{port}"
-            words = [binary, "-name", name, "-key", fingerprint, "-ssh-agent", socket, "-db", database, "-listen", listen]
+            words = [
+                binary,
+                "-name",
+                name,
+                "-key",
+                fingerprint,
+                "-ssh-agent",
+                socket,
+                "-db",
+                database,
+                "-listen",
+                listen,
+            ]
             with log.open("wb") as output, _process(words, output) as process:
                 _await(lambda process=process: b"msg=listening" in log.read_bytes() or process.poll() is not None)
                 vkey = re.search(r"vkey=(\S+)", log.read_text())
@@ -97,7 +109,8 @@ def _free_ports() -> Iterator[int]:
     for _ in range(5):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
-            yield probe.getsockname()[1]
+            port = probe.getsockname()[1]
+        yield port
 
 
 def _answers(listen: str) -> bool:

@@ -45,16 +45,14 @@ class Shop:
         self.policy.write_text(f"log {self.vkey}\n{lines}quorum {quorum}\n{demands}")
 
     @contextmanager
-    def open(self, *anchors: str | dict[str, Any], **settings: Any) -> Iterator[AuditTrail]:
-        """Record, until the block ends."""
+    def open(self, *anchors: str | dict[str, Any], patience: float = 10.0, **settings: Any) -> Iterator[AuditTrail]:
+        """Record, until the block ends; the last checkpoint then has so many seconds to arrive."""
         given: dict[str, Any] = {"sinks": [], "heartbeat": 0, "checkpoint_interval": 3600, **settings}
-        trail = otel_audit.configure(
-            journal=self.journal, signing_key_file=self.key, anchors=list(anchors), **given
-        )
+        trail = otel_audit.configure(journal=self.journal, signing_key_file=self.key, anchors=list(anchors), **given)
         try:
             yield trail
         finally:
-            trail.close()
+            trail.close(patience)
 
     def record(self, *anchors: str | dict[str, Any], count: int = 10, **settings: Any) -> str:
         """Let a process write a stream, and have it anchored once while it runs; return the stream's id."""

@@ -394,6 +394,8 @@ ANCHOR_URLS: dict[str, str] = {
     "webhook+https": "webhook+https://keeper.example/checkpoints",
     "tsa+https": "tsa+https://tsa.example/",
     "witness+https": "witness+https://witness.example/",
+    "otlp+https": "otlp+https://collector.example:4318",
+    "git": "git:///var/lib/anchors.git",
 }
 NEEDED: dict[str, dict[str, str]] = {
     "tsa+https": {"tsa_ca_file": "/etc/shop/tsa.pem"},

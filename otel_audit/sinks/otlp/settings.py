@@ -58,15 +58,16 @@ def resolve(
     ca_file: str | None,
     cert_file: str | None,
     key_file: str | None,
+    environ: Mapping[str, str] = os.environ,
 ) -> Settings:
-    """Return settings in which nothing is open any more.
+    """Return settings in which nothing is open any more. What is not given comes from `environ`.
 
     Raises:
         ConfigurationError: a setting or variable cannot be used; the message names it.
     """
-    chosen: Any = protocol or _word("PROTOCOL", _PROTOCOLS) or "http/protobuf"
-    secure, authority, target = _endpoint(endpoint, chosen)
-    packing: Any = compression or _word("COMPRESSION", _COMPRESSIONS) or "none"
+    chosen: Any = protocol or _word("PROTOCOL", _PROTOCOLS, environ) or "http/protobuf"
+    secure, authority, target = _endpoint(endpoint, chosen, environ)
+    packing: Any = compression or _word("COMPRESSION", _COMPRESSIONS, environ) or "none"
     if chosen == "grpc" and packing == "deflate":
         raise ConfigurationError("OTLP over gRPC: the compression deflate is not defined; use gzip or none")
     return Settings(
@@ -74,15 +75,15 @@ def resolve(
         secure,
         authority,
         target,
-        timeout if timeout is not None else _seconds(),
+        timeout if timeout is not None else _seconds(environ),
         packing,
-        ca_file or (_variable("CERTIFICATE")[1] if secure else None),
-        cert_file or (_variable("CLIENT_CERTIFICATE")[1] if secure else None),
-        key_file or (_variable("CLIENT_KEY")[1] if secure else None),
+        ca_file or (_variable("CERTIFICATE", environ)[1] if secure else None),
+        cert_file or (_variable("CLIENT_CERTIFICATE", environ)[1] if secure else None),
+        key_file or (_variable("CLIENT_KEY", environ)[1] if secure else None),
     )
 
 
-def headers(headers_file: str | None) -> Mapping[str, str]:
+def headers(headers_file: str | None, environ: Mapping[str, str] = os.environ) -> Mapping[str, str]:
     """Return the headers to send with each request: the file's, over those of the environment.
 
     Raises:
@@ -90,29 +91,29 @@ def headers(headers_file: str | None) -> Mapping[str, str]:
     """
     from opentelemetry.util.re import parse_env_headers
 
-    name, text = _variable("HEADERS")
+    name, text = _variable("HEADERS", environ)
     given = parse_env_headers(text, liberal=True) if text else {}
     check_headers(given, name)
     return {**given, **{key.lower(): value for key, value in read_headers(headers_file).items()}}
 
 
-def _variable(setting: str) -> tuple[str, str | None]:
+def _variable(setting: str, environ: Mapping[str, str]) -> tuple[str, str | None]:
     """Return the variable that decides a setting, and its value; empty counts as unset."""
     for name in (f"OTEL_EXPORTER_OTLP_LOGS_{setting}", f"OTEL_EXPORTER_OTLP_{setting}"):
-        if value := os.environ.get(name, "").strip():
+        if value := environ.get(name, "").strip():
             return name, value
     return f"OTEL_EXPORTER_OTLP_{setting}", None
 
 
-def _word(setting: str, words: tuple[str, ...]) -> str | None:
-    name, value = _variable(setting)
+def _word(setting: str, words: tuple[str, ...], environ: Mapping[str, str]) -> str | None:
+    name, value = _variable(setting, environ)
     if value is not None and value.lower() not in words:
         raise ConfigurationError(f"{name}: {value!r} is not known here{nearest(value, words)}")
     return value and value.lower()
 
 
-def _seconds() -> float:
-    name, value = _variable("TIMEOUT")
+def _seconds(environ: Mapping[str, str]) -> float:
+    name, value = _variable("TIMEOUT", environ)
     try:
         seconds = float(value or 10)
     except ValueError:
@@ -122,12 +123,12 @@ def _seconds() -> float:
     return seconds
 
 
-def _endpoint(given: str | None, protocol: Protocol) -> tuple[bool, str, str]:
+def _endpoint(given: str | None, protocol: Protocol, environ: Mapping[str, str]) -> tuple[bool, str, str]:
     """Return whether to use TLS, the host and port, and the target of HTTP requests."""
-    name, text = ("endpoint", given) if given is not None else _variable("ENDPOINT")
+    name, text = ("endpoint", given) if given is not None else _variable("ENDPOINT", environ)
     text = text or _DEFAULT_ENDPOINT[protocol]
     if protocol == "grpc" and "://" not in text:
-        text = f"{'http' if _insecure() else 'https'}://{text}"
+        text = f"{'http' if _insecure(environ) else 'https'}://{text}"
     scheme, authority, path, query, _ = urlsplit(text)
     if scheme not in ("http", "https") or not authority or "@" in authority:
         raise ConfigurationError(f"{name}: an address like https://collector:4318 is needed, without a user")
@@ -143,5 +144,5 @@ def _endpoint(given: str | None, protocol: Protocol) -> tuple[bool, str, str]:
     return scheme == "https", authority, target
 
 
-def _insecure() -> bool:
-    return (_variable("INSECURE")[1] or "").lower() == "true"
+def _insecure(environ: Mapping[str, str]) -> bool:
+    return (_variable("INSECURE", environ)[1] or "").lower() == "true"

@@ -9,11 +9,12 @@ shipper's alone.
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 from urllib.parse import quote
 
 from otel_audit import __version__
@@ -81,6 +82,8 @@ class OTLPSink:
     """
 
     window = 0
+    environ: ClassVar[Mapping[str, str]] = os.environ
+    """Where the variables are looked up."""
 
     def __init__(
         self,
@@ -122,8 +125,9 @@ class OTLPSink:
             ca_file=ca_file,
             cert_file=cert_file,
             key_file=key_file,
+            environ=self.environ,
         )
-        read = partial(headers, headers_file)
+        read = partial(headers, headers_file, self.environ)
         read()
         if settings.protocol == "grpc":
             if key_password_file or minimum_tls_version != "1.2":
@@ -179,18 +183,22 @@ class OTLPSink:
             SinkUnavailable: no answer, or one that says to try later.
             RecordsRefused: the receiver cannot take these records, or rejected some without saying which.
         """
+        sign = None if self._signer is None else self._sign
+        self.export([encode_record(*sealed, sign) for sealed in batch])
+
+    def export(self, records: Sequence[bytes]) -> None:
+        """Send log records that are encoded already, as `encode_record` does it; otherwise like `send`."""
         if self._writer is None:
             described = {**(self._resource or {}), **(self._signer.resource if self._signer is not None else {})}
             self._writer = RequestWriter(_resource(described), SCOPE_NAME, __version__)
-        sign = None if self._signer is None else self._sign
-        request = self._writer.write([encode_record(*sealed, sign) for sealed in batch])
+        request = self._writer.write(records)
         try:
             partial_success = self._transport.export(request).partial_success
         except ConfigurationError as error:  # a file that was there when the sink was made
             raise SinkUnavailable(str(error)) from error
         rejected, message = partial_success.rejected_log_records, excerpt(partial_success.error_message, ())
         if rejected:
-            raise RecordsRefused(f"{self.name}: {rejected} of {len(batch)} records were rejected: {message}")
+            raise RecordsRefused(f"{self.name}: {rejected} of {len(records)} records were rejected: {message}")
         if message:
             notice(f"sink {self.name}: the receiver took every record, and warns: {message}", subject=self.name)
 
