@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+from collections.abc import Sequence
 
 from otel_audit.cli.output import say
 from otel_audit.errors import ConfigurationError
@@ -19,7 +20,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("journal", help="directory with the stream's files")
     parser.add_argument("record", metavar="ID", help="the record's id: <stream>-<seq>")
     parser.add_argument(
-        "--checkpoint", metavar="FILE", help="signed checkpoint to prove it under (default: the newest that is there)"
+        "--checkpoint",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="signed checkpoint to prove it under (default: the newest that is there); several copies of one, with "
+        "different cosignatures, become one",
     )
     parser.add_argument("-o", "--output", metavar="BASE", help="writes BASE.tlog-proof and BASE.json (default: ID)")
 
@@ -51,13 +57,27 @@ def run(args: argparse.Namespace) -> int:
 def _checkpoint(args: argparse.Namespace, stream: str, in_stream: str | None) -> str:
     from otel_audit.integrity import CHECKPOINTS
 
-    path = args.checkpoint or os.path.join(args.journal, CHECKPOINTS, f"{stream}.checkpoint")
+    path = os.path.join(args.journal, CHECKPOINTS, f"{stream}.checkpoint")
     if args.checkpoint or os.path.exists(path):
-        with open(path, encoding="utf-8") as file:
-            return file.read()
+        return _merge(args.checkpoint or [path])
     if in_stream is None:
         raise ConfigurationError("nothing of this stream is signed; `otel-audit checkpoint` signs it")
     return in_stream
+
+
+def _merge(paths: Sequence[str]) -> str:
+    """Return one note with the signatures of all."""
+    from otel_audit.integrity.note import parse_note
+
+    merged = None
+    for path in paths:
+        with open(path, encoding="utf-8") as file:
+            note = parse_note(file.read())
+        if merged is not None and merged.text != note.text:
+            raise ConfigurationError(f"{path} is another checkpoint than {paths[0]}: give copies of one")
+        merged = note if merged is None else merged.signed_also_by(note.signatures)
+    assert merged is not None
+    return merged.encode()
 
 
 def _write(path: str, content: bytes) -> None:

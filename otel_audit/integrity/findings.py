@@ -142,7 +142,7 @@ CODES: Final[dict[str, Code]] = {
     "STAMP_UNSUPPORTED": Code(
         _U,
         "There are time stamps, the policy says whose count, and this verifier cannot read them.",
-        "pip install 'otel-audit[tsa]'",
+        "Install what it needs: pip install 'otel-audit[tsa]'.",
     ),
     "STAMP_UNCHECKED": Code(
         Severity.NOTE,

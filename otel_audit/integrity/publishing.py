@@ -11,7 +11,6 @@ import contextlib
 import random
 import threading
 import time
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
@@ -29,6 +28,10 @@ _SAID_EACH: Final = 60.0
 _REFUSES: Final = "anchor refuses"
 _DOUBTS: Final = 3
 """Attempts with an unknown outcome from whose sizes a witness may still ask for a proof."""
+
+
+_left_behind: Final[list[Anchor | None]] = []
+"""A parent's anchors in a forked child, kept from the garbage collector: their destructors might say goodbye."""
 
 
 class AnchorError(AuditError):
@@ -132,7 +135,8 @@ class Publisher:
         self._anchor: Anchor | None = None
         self._trouble: Mapping[str, Any] | None = None
         self._confirmed = 0
-        self._doubtful: deque[int] = deque(maxlen=_DOUBTS)
+        self._doubtful: tuple[int, ...] = ()
+        self._failures = 0
 
     def wants(self, head: Checkpoint, now: float, *, last: bool = False) -> bool:
         """Tell whether this checkpoint is for this anchor: one is due at this monotonic time, or it is the last one.
@@ -158,13 +162,17 @@ class Publisher:
         """Return the sizes from which the anchor may ask for a proof."""
         head = self._head
         yield self._confirmed
-        yield from tuple(self._doubtful)
+        yield from self._doubtful
         if head is not None:
             yield head.checkpoint.size
 
     def troubles(self) -> Mapping[str, Any] | None:
-        """Return what is wrong with the anchor now, for a record; None if nothing is."""
-        return self._trouble
+        """Return what is wrong with the anchor now, for a record; None if nothing is.
+
+        That one attempt came to nothing is nothing yet; a refusal is.
+        """
+        refused = self._trouble is not None and self._trouble["cause"] == _REFUSES
+        return self._trouble if refused or self._failures > 1 else None
 
     def close(self, timeout: float) -> None:
         """Give the last checkpoint `timeout` seconds to arrive, then stop."""
@@ -182,7 +190,8 @@ class Publisher:
 
     def abandon(self) -> None:
         """In a forked child, where the thread does not exist: forget it."""
-        self._thread, self._head = None, None
+        _left_behind.append(self._anchor)
+        self._thread, self._head, self._anchor = None, None, None
         self._changed = threading.Condition()
 
     def _run(self) -> None:
@@ -220,7 +229,7 @@ class Publisher:
     def _publish(self, head: SignedHead) -> float | None:
         """Return None once the anchor has it, else how many seconds it asked to be left alone."""
         if self.proves and head.checkpoint.size not in self._doubtful:
-            self._doubtful.append(head.checkpoint.size)
+            self._doubtful = (*self._doubtful, head.checkpoint.size)[-_DOUBTS:]
         try:
             if self._anchor is None:
                 self._anchor = self._plan.make()
@@ -232,7 +241,7 @@ class Publisher:
             self._fail(error, type(error).__name__)
             return 0.0
         self._confirmed = head.checkpoint.size
-        self._doubtful.clear()
+        self._doubtful, self._failures = (), 0
         if self._trouble is not None:
             self._trouble = None
             self._report(f"anchor {self.name} takes checkpoints again")
@@ -250,6 +259,7 @@ class Publisher:
         cause = _REFUSES if isinstance(error, AnchorRefused) else "anchor failing"
         if self._trouble is None or self._trouble["cause"] != cause:
             self._report(f"anchor {self.name} does not take checkpoints: {why}")
+        self._failures += 1
         self._trouble = {"cause": cause, "anchor": self.name, "error": why}
 
     def _leave(self) -> None:

@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 import otel_audit
+from otel_audit.cli.__main__ import main
+from otel_audit.integrity.policy import Policy, PolicyError
 from otel_audit.integrity.stamps import StampError, check_reply, make_query, read_roots
 from tests.anchors.hostile import forge
 from tests.anchors.shop import Shop, eventually
 from tests.anchors.tsa import Authority
+from tests.servers.require import missing
+from tests.sinks.http_server import Reply, Server
 
 pytestmark = [
-    pytest.mark.skipif(shutil.which("openssl") is None, reason="needs the command openssl"),
+    pytest.mark.server("openssl"),
     pytest.mark.filterwarnings("ignore:checkpoints go to .* in plain text:RuntimeWarning"),
 ]
 
 DATA = b"a signed checkpoint\n"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def needs_openssl() -> None:
+    if shutil.which("openssl") is None:
+        missing("the command openssl", "apt-get install openssl")
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +111,7 @@ def test_a_certificate_that_may_not_stamp_is_refused(tmp_path: Path, changed: di
         assert fault(reply, authority) == code
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")
 def test_every_bit_of_a_stamp_counts(authority: Authority) -> None:
     """A flipped bit either is refused or lies in what neither the signature nor the meaning depends on."""
     reply = authority.stamp_data(DATA)
@@ -219,3 +234,48 @@ def test_a_false_reply_does_not_count_and_is_recorded(
     assert [name for name, _ in shop.troubles()] == ["degraded", "recovered"]
     assert shop.troubles()[0][1]["cause"] == "anchor refuses"
     assert shop.verify("--tsa-ca", authority.root).tier == "anchored"
+
+
+def test_the_policy_names_roots_by_file_or_in_itself(shop: Shop, authority: Authority, url: str) -> None:
+    shop.record(url)
+    (shop.directory / "root.pem").write_bytes(authority.root.read_bytes())
+    certificate = x509.load_pem_x509_certificate(authority.root.read_bytes())
+    inline = base64.b64encode(certificate.public_bytes(Encoding.DER)).decode()
+    for named in ("root.pem", authority.root, inline):
+        shop.write_policy(demands=f"#! tsa {named}\n")
+        assert shop.verify().tier == "anchored", named
+
+
+@pytest.mark.parametrize("named", ["nowhere.pem", "trust.policy", "AAAA"])
+def test_a_root_that_is_none_is_an_error_with_its_line(shop: Shop, named: str) -> None:
+    shop.write_policy(demands=f"#! tsa {named}\n")
+    with pytest.raises(PolicyError, match=f"line 3: tsa {re.escape(named)}: "):
+        Policy.load(shop.policy)
+
+
+def test_a_stamp_that_cannot_be_read_here_is_no_pass(
+    shop: Shop, authority: Authority, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.record(url)
+    monkeypatch.setitem(sys.modules, "rfc3161_client", None)
+    outcome = shop.verify("--tsa-ca", authority.root)
+    assert (outcome.code, outcome.found) == (4, {"STAMP_UNSUPPORTED"})
+    monkeypatch.setattr("otel_audit.anchors.tsa.find_spec", lambda _: None)
+    with pytest.raises(otel_audit.ConfigurationError, match=r"pip install 'otel-audit\[tsa\]'"):
+        shop.record(url)
+
+
+def test_a_root_without_a_policy_is_a_mistake(
+    shop: Shop, authority: Authority, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["verify", str(shop.journal), "--tsa-ca", str(authority.root)]) == 2
+    assert "give a --policy" in capsys.readouterr().err
+
+
+def test_the_answer_must_be_a_reply(shop: Shop, authority: Authority) -> None:
+    with Server(default=Reply(body=b"<html>")) as server:
+        url = f"tsa+http://{server.host}/?allow=loopback&tsa_ca_file={authority.root}"
+        with shop.open(url, patience=0.1, checkpoint_interval=0.05):
+            otel_audit.record("invoice.delete", actor="alice")
+            assert eventually(shop.troubles)
+    assert shop.troubles()[0][1]["error"].endswith("answered nothing, not a time-stamp reply")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import otel_audit
+from otel_audit.cli.__main__ import main
 from otel_audit.integrity.checkpoint import Checkpoint, origin_of
 from otel_audit.integrity.merkle import root_hash
 from otel_audit.integrity.note import parse_note
@@ -178,3 +179,22 @@ def test_a_cosignature_of_another_witness_does_not_count(shop: Shop, witness: Wi
         assert eventually(shop.troubles)
     assert "without a valid cosignature of witness.example/two" in shop.troubles()[0][1]["error"]
     assert shop.anchorings() == []
+
+
+def test_one_record_is_proved_with_both_cosignatures(
+    shop: Shop, witness: Witness, other: Witness, capsys: pytest.CaptureFixture[str]
+) -> None:
+    origin = record(shop, witness, other)
+    trust(shop, witness, other, needed=2)
+    base, stream = shop.directory / "evidence", origin[-32:]
+    copies = [word for n in (0, 1) for word in ("--checkpoint", str(shop.checkpoints / f"{stream}.w{n}.checkpoint"))]
+    proof = ["verify-proof", f"{base}.json", f"{base}.tlog-proof", "--policy", str(shop.policy)]
+    assert main(["prove", str(shop.journal), f"{stream}-5", "-o", str(base), *copies]) == 0
+    assert main(proof) == 0
+    assert "seen by witness.example/one, witness.example/two" in capsys.readouterr().out
+    assert main(["prove", str(shop.journal), f"{stream}-5", "-o", str(base), *copies[:2]]) == 0
+    assert main(proof) == 3
+    (shop.directory / "older").write_text(shop.anchorings()[0]["note"])
+    older = ["--checkpoint", str(shop.directory / "older")]
+    assert main(["prove", str(shop.journal), f"{stream}-5", "-o", str(base), *copies, *older]) == 2
+    assert "older is another checkpoint than" in capsys.readouterr().err

@@ -15,6 +15,7 @@ from otel_audit.config.assembly import check
 from otel_audit.config.published import fill_in, json_schema
 from otel_audit.config.resolving import resolve
 from otel_audit.errors import ConfigurationError
+from otel_audit.integrity import keys
 from tests.certificates import make_certificates
 
 PACKAGE = Path(config.__file__).parent
@@ -57,6 +58,8 @@ GOOD = [
     "journal: /x\nsinks:\n- {url: 'webhook+https://a/b', route: {event_name: ['a.*'], field: {audit.outcome: [x]}}}",
     "journal: /x\nsinks:\n- {url: 'file:///a', rotate_bytes: 10MiB, compress: gzip, keep: 3, name: archive}",
     "journal: /x\nsinks:\n- {url: 'otlp:', protocol: grpc, endpoint: 'https://a:1'}",
+    "signing_key_file: KEY\nanchors: ['directory:///a', 'git:///b?every=5m', {url: 'webhook+https://k', every: 0}]",
+    "signing_key_file: KEY\nanchors:\n- {url: 'otlp+grpcs://c:4317', every: 1h, allow: [private], name: far}",
 ]
 BAD = [
     "jornal: /x",
@@ -69,6 +72,12 @@ BAD = [
     "fast_fail: 3",
     "loggers: [1]",
     "sinks: 3",
+    "signing_key_file: KEY\nanchors: [3]",
+    "signing_key_file: KEY\nanchors: ['nothing://x']",
+    "signing_key_file: KEY\nanchors: [{name: x}]",
+    "signing_key_file: KEY\nanchors: [{url: 'directory:///a', evry: 3}]",
+    "signing_key_file: KEY\nanchors: [{url: 'directory:///a', every: soon}]",
+    "signing_key_file: KEY\nanchors: [{url: 'webhook+https://k', vkey: x}]",
     "sinks: [3]",
     "sinks: ['nothing://x']",
     "sinks: [{name: x}]",
@@ -87,7 +96,9 @@ def accepts(text: str) -> bool:
 
 def reads(text: str, directory: Path) -> bool:
     path = directory / "audit.yaml"
-    path.write_text(text)
+    if "KEY" in text:
+        keys.generate(directory / "key.pem", "shop.example/audit")
+    path.write_text(text.replace("KEY", str(directory / "key.pem")))
     given: dict[str, Any] = {"config": path}
     try:
         check(resolve(given, {}))
