@@ -12,7 +12,10 @@ from typing import Any
 import otel_audit
 from otel_audit.cli.__main__ import main
 from otel_audit.integrity import keys
+from otel_audit.integrity.opening import open_signer
+from otel_audit.integrity.signatures import Signer
 from otel_audit.trail import AuditTrail
+from tests.integrity.site import Log
 
 __all__ = ["NAME", "Shop", "eventually"]
 
@@ -62,6 +65,22 @@ class Shop:
             trail.flush()
             assert eventually(lambda: len(self.anchorings()) >= len(anchors)), self.lines()[-1]
             return trail.stream.id
+
+    @property
+    def anchor(self) -> Path:
+        """Where `tests.integrity.site.Log` looks for a directory anchor; there is none."""
+        return self.directory / "no-anchor"
+
+    def signer(self) -> Signer:
+        """The log's own signer, as its thief has it."""
+        return open_signer(self.key)
+
+    def rewrite(self) -> None:
+        """Change a record, seal all anew and sign all anew: what whoever has the key can do to the whole log."""
+        log = Log(self, self.file)  # type: ignore[arg-type]
+        records = [record for record in log.records if record["event_name"] != "audit.anchor"]
+        records[1]["audit"]["actor"]["id"] = "mallory"
+        log.sign_anew(records)
 
     @property
     def file(self) -> Path:

@@ -279,3 +279,19 @@ def test_the_answer_must_be_a_reply(shop: Shop, authority: Authority) -> None:
             otel_audit.record("invoice.delete", actor="alice")
             assert eventually(shop.troubles)
     assert shop.troubles()[0][1]["error"].endswith("answered nothing, not a time-stamp reply")
+
+
+def test_who_has_the_key_gets_no_older_stamp(shop: Shop, authority: Authority, url: str, tmp_path: Path) -> None:
+    """Everything is written and signed anew. The stamps of before contradict it, and without them it has none."""
+    stream = shop.record(url)
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    for ending in ("checkpoint", "tsr"):
+        shutil.copy(shop.checkpoints / f"{stream}.tsa.{ending}", kept)
+    shop.forget_beside()
+    shop.rewrite()
+    shop.write_policy(demands=f"#! anchored always\n#! tsa {authority.root}\n")
+    assert shop.verify().found == {"NOT_ANCHORED"}
+    outcome = shop.verify("--anchor", kept)
+    assert outcome.code == 1
+    assert outcome.found & {"EQUIVOCATION", "CHECKPOINT_ROOT", "SIGNED_TRUNCATED"}

@@ -39,6 +39,7 @@ def test_the_host_gets_the_signed_note(shop: Shop, tmp_path: Path) -> None:
         (Reply(status=503, body=b"s3cret, busy"), "anchor failing", "answered 503: ***, busy"),
         (Reply(status=403, body=b"no"), "anchor refuses", "answered 403: no"),
         (Reply(status=302), "anchor failing", "redirects are not followed"),
+        (Reply(hang=True), "anchor failing", "did not answer"),
         (Reply(raw=b"garbage\r\n\r\n"), "anchor failing", "this is no HTTP answer"),
     ],
 )
@@ -47,7 +48,7 @@ def test_another_answer_does_not_count_and_is_recorded(
 ) -> None:
     (tmp_path / "headers").write_text("X-Token: s3cret\n")
     with Server(default=reply) as server:
-        url = f"webhook+http://{server.host}/?allow=loopback&headers_file={tmp_path}/headers"
+        url = f"webhook+http://{server.host}/?allow=loopback&timeout=200ms&headers_file={tmp_path}/headers"
         with shop.open(url, patience=0.1, checkpoint_interval=0.05):
             otel_audit.record("invoice.delete", actor="alice")
             assert eventually(shop.troubles)

@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 import otel_audit
+from otel_audit.anchors.witness import WitnessAnchor
 from otel_audit.cli.__main__ import main
+from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.checkpoint import Checkpoint, origin_of
-from otel_audit.integrity.merkle import root_hash
+from otel_audit.integrity.merkle import consistency_proof, root_hash
 from otel_audit.integrity.note import parse_note
+from otel_audit.integrity.publishing import AnchorError, AnchorRefused, SignedHead
+from otel_audit.integrity.signatures import sign_note
 from tests.anchors.litewitness import Witness, running_witness
 from tests.anchors.shop import NAME, Shop, eventually
+from tests.sinks.http_server import Reply, Server
 
 pytestmark = [
     pytest.mark.server("litewitness"),
@@ -198,3 +203,47 @@ def test_one_record_is_proved_with_both_cosignatures(
     older = ["--checkpoint", str(shop.directory / "older")]
     assert main(["prove", str(shop.journal), f"{stream}-5", "-o", str(base), *copies, *older]) == 2
     assert "older is another checkpoint than" in capsys.readouterr().err
+
+
+def test_it_does_not_cosign_what_the_keys_thief_wrote(shop: Shop, witness: Witness) -> None:
+    origin = record(shop, witness)
+    known = witness.size(origin)
+    shop.rewrite()
+    packed = leaves(shop) + bytes(32) * known  # longer than what it saw, with a proof as good as a thief can make it
+    size = len(packed) // 32
+    checkpoint = Checkpoint(origin, size, root_hash(packed))
+    note = sign_note(checkpoint.encode(), [shop.signer()], time=0).encode()
+    anchor = WitnessAnchor.from_url(witness.url())
+    with pytest.raises(AnchorRefused, match="answered 422: bad consistency proof"):
+        anchor.publish(SignedHead(note, checkpoint, lambda old: consistency_proof(packed, old, size)))
+    assert witness.size(origin) == known
+
+
+@pytest.mark.parametrize(
+    ("replies", "message"),
+    [
+        ([Reply(body=b"garbage")], "without a valid cosignature"),
+        ([Reply(body=b"")], "without a valid cosignature"),
+        ([Reply(body="— witness.example/one AAAAAAAA\n".encode())], "without a valid cosignature"),
+        ([Reply(body=b"\xff")], "without a valid cosignature"),
+        ([Reply(status=409, body=b"7\n")], "answered 409"),
+        ([Reply(status=409, body=b"many\n", headers={"Content-Type": "text/x.tlog.size"})], "409 without a size"),
+        ([Reply(status=409, body=b"3\n", headers={"Content-Type": "text/x.tlog.size"})] * 2, "answered 409: 3"),
+        ([Reply(status=500, body=b"oh")], "answered 500: oh"),
+    ],
+)
+def test_an_answer_that_is_none_does_not_count(
+    witness: Witness, shop: Shop, replies: list[Reply], message: str
+) -> None:
+    checkpoint = Checkpoint(origin_of(NAME, "01a3185c50007a278a5f3ae58b8e739b"), 5, bytes(32))
+    note = sign_note(checkpoint.encode(), [shop.signer()], time=0).encode()
+    with Server(*replies) as server:
+        anchor = WitnessAnchor.from_url(f"witness+http://{server.host}/?allow=loopback&vkey={witness.vkey}")
+        with pytest.raises(AnchorError, match=message):
+            anchor.publish(SignedHead(note, checkpoint, lambda _: []))
+
+
+def test_a_key_that_is_no_witness_key_is_a_mistake(shop: Shop) -> None:
+    for vkey, message in ((shop.vkey, "a witness signs cosignatures"), ("x", "a verifier key reads")):
+        with pytest.raises(ConfigurationError, match=message):
+            WitnessAnchor.from_url(f"witness+https://w.example/?vkey={vkey}")
