@@ -3,7 +3,8 @@
 Each checkpoint becomes a commit that replaces `<stream>.checkpoint` in the branch's tree, and is pushed if a remote is
 named. Nothing is checked out: commits are made from objects, with git's plumbing commands, so a bare repository serves
 as well as one with a work tree. Several processes may use one repository. What was pushed is out of the log's reach as
-far as the far side refuses forced pushes (`receive.denyNonFastForwards`).
+far as the far side refuses forced pushes (`receive.denyNonFastForwards`). Each commit leaves three loose objects: have
+`git gc` run now and then.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["GitAnchor"]
 
 _KEPT: Final = ("HOME", "PATH", "SSH_AUTH_SOCK", "LANG", "TZ", "TMPDIR")
 _ATTEMPTS: Final = 5
-_NOBODY: Final = "0" * 40
+_PASSWORD: Final = re.compile("//[^/@]*:[^/@]*@")
 
 
 class GitAnchor:
@@ -59,6 +60,8 @@ class GitAnchor:
             raise ConfigurationError(f"anchor {name}: author is {author!r}; write Name <address>")
         if remote is not None and remote.startswith("-"):
             raise ConfigurationError(f"anchor {name}: remote is {remote!r}; write a remote's name, a path or a URL")
+        if remote is not None and _PASSWORD.search(remote):
+            raise ConfigurationError(f"anchor {name}: remote holds a password; leave it to git's credential helpers")
         if timeout <= 0:
             raise ConfigurationError(f"anchor {name}: timeout is {timeout:g} s; it must be more than 0")
         self.name = name
@@ -114,7 +117,7 @@ class GitAnchor:
             made = self._run("mktree", "-z", given=tree.encode("utf-8", "surrogateescape"), deadline=deadline)
             parent = ["-p", before] if before else []
             commit = self._run("commit-tree", made, *parent, "-m", subject, deadline=deadline)
-            moved = self._try("update-ref", self._reference, commit, before or _NOBODY, deadline=deadline)
+            moved = self._try("update-ref", self._reference, commit, before, deadline=deadline)
             if moved.returncode == 0:
                 return commit
         raise AnchorError(f"git: {self._reference} could not be moved: {_said(moved)}")
@@ -152,6 +155,7 @@ class GitAnchor:
                 env=self._environment,
                 timeout=max(0.1, deadline - time.monotonic()),
                 check=False,
+                start_new_session=True,  # a Ctrl-C is the program's, not git's; and nobody is asked anything
             )
         except subprocess.TimeoutExpired as error:
             raise AnchorError(f"git {words[0]} did not end within {self._timeout:g} s") from error

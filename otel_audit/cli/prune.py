@@ -25,7 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     limit.add_argument("--keep-bytes", type=_size, metavar="SIZE", help="the oldest, until so much is left: 10GB")
     parser.add_argument("--key", metavar="FILE", help="key that signs the record of it; without one it is not signed")
     parser.add_argument(
-        "--anchor", action="append", metavar="URL", help="where its checkpoint goes as well: directory:///path"
+        "--anchor",
+        action="append",
+        metavar="URL",
+        help="where its checkpoint goes as well: directory:///path or another anchor",
     )
     parser.epilog = (
         "Whole files go, from a stream's beginning, and none that a sink with a cursor in this journal has not got, "

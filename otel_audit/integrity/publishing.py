@@ -65,7 +65,8 @@ class Receipt:
     """What an anchor gave in return."""
 
     facts: Mapping[str, Any] = field(default_factory=dict)
-    """Plain JSON for the `audit.anchor` record: a token, a version id, a commit."""
+    """Plain JSON for the `audit.anchor` record: a stamp, a version id, a commit. Names that stand for secrets, such as
+    `token`, are masked in any record."""
     files: Mapping[str, bytes] = field(default_factory=dict)
     """What is kept beside the stream's checkpoint as `checkpoints/<stream>.<anchor's name>.<ending>`, by its ending.
     `checkpoint` ends a signed note; the verifier finds it by itself."""

@@ -10,6 +10,7 @@ import pytest
 
 import otel_audit
 from otel_audit.anchors.git import GitAnchor
+from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.checkpoint import Checkpoint, origin_of
 from otel_audit.integrity.note import parse_note
 from otel_audit.integrity.publishing import AnchorError, SignedHead
@@ -96,6 +97,22 @@ def test_the_environment_cannot_point_it_elsewhere(
     GitAnchor(str(repository)).publish(head(3))
     monkeypatch.undo()
     assert "mallory" not in git(repository, "log", "--format=%an", "checkpoints")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("remote=https://bob:s3cret@git.example/a", "remote holds a password"),
+        ("remote=--exec=x", "write a remote's name"),
+        ("author=me", "write Name <address>"),
+        ("timeout=0", "must be more than 0"),
+        ("barnch=x", "did you mean 'branch'"),
+    ],
+)
+def test_a_mistake_is_named_and_no_secret_repeated(options: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message) as error:
+        GitAnchor.from_url(f"git:///x?{options}")
+    assert "s3cret" not in str(error.value)
 
 
 def test_a_git_that_hangs_is_given_up(repository: Path, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ The attacker holds every file of the log. Where a row says so, he also holds the
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from otel_audit.integrity.note import Note, Signature, parse_note
 from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import read_vkey
 from otel_audit.integrity.signatures import Signer, sign_note
+from otel_audit.integrity.stamps import read_roots
 from otel_audit.integrity.statements import Revocation, Rotation
 from otel_audit.integrity.verdict import Verdict, missing_logs
 from otel_audit.integrity.verification import StreamIntegrity
+from tests.certificates import make_certificates
 
 TAMPERED, INCOMPLETE, UNVERIFIABLE = Severity.TAMPERED, Severity.INCOMPLETE, Severity.UNVERIFIABLE
 
@@ -627,3 +630,49 @@ def test_several_heads_of_one_size_are_honest_if_they_are_the_same(
     for _ in range(3):
         stream.write("audit.checkpoint", {"note": note})
     assert codes(stream.check(policy)) == {"UNSIGNED_TAIL"}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        7,
+        {},
+        {"note": 7},
+        {"note": "x"},
+        {"note": None, "stamp": "x"},
+        {"anchor": "s3", "size": 5, "root": "x", "key": "k"},
+    ],
+)
+def test_an_anchor_record_that_holds_nothing_to_check_proves_nothing(make_stream: Any, policy: Any, data: Any) -> None:
+    stream = make_stream()
+    stream.log(3)
+    integrity = StreamIntegrity(stream.stream, policy=policy, now=2e9)
+    integrity.extend(stream.hashes)
+    integrity.control({"event_name": "audit.anchor", "seq": 4, "data": data})
+    found = {each.code for each in integrity.finish().findings}
+    assert found <= {"NOT_SIGNED", "CHECKPOINT_MALFORMED", "CHECKPOINT_UNSIGNED"}
+
+
+def test_an_anchor_record_cannot_cover_what_comes_behind_it(make_stream: Any, policy: Any, signer: Signer) -> None:
+    stream = make_stream()
+    stream.log(9)
+    note = stream.note(signer)
+    integrity = StreamIntegrity(stream.stream, policy=policy, now=2e9)
+    integrity.extend(stream.hashes[:5])
+    integrity.control({"event_name": "audit.anchor", "seq": 5, "data": {"note": note}})
+    assert "CHECKPOINT_SIZE" in {each.code for each in integrity.finish().findings}
+
+
+@pytest.mark.parametrize("stamp", ["x", "", "AAAA", "a" * 70_000, "ä"])
+def test_a_stamp_that_is_none_is_found(
+    make_stream: Any, policy: Any, signer: Signer, stamp: str, tmp_path: Path
+) -> None:
+    roots = read_roots(Path(make_certificates(tmp_path).ca).read_bytes(), "root")
+    stream = make_stream()
+    stream.log(5)
+    note = stream.note(signer)
+    stream.write("audit.anchor", {"note": note, "stamp": stamp})
+    trusting = dataclasses.replace(policy, tsa_roots=roots)
+    assert codes(stream.check(trusting)) >= {"STAMP_MALFORMED"}
+    assert "STAMP_UNCHECKED" in codes(stream.check(policy)) or stamp in {"x", "ä"}
