@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["MAX_REPLY", "Stamp", "StampError", "check_reply", "make_query", "read_roots"]
 
-MAX_REPLY: Final = 65_536
-"""Largest reply read, in bytes. One with a chain of RSA certificates takes 6 KB."""
+MAX_REPLY: Final = 32_768
+"""Largest reply read, in bytes: in base64 it fits into one record. One with a chain of RSA certificates takes 6 KB."""
 
 _DIGESTS: Final = {
     "2.16.840.1.101.3.4.2.1": sha256,
