@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shutil
 import sqlite3
 import subprocess
 import time
@@ -60,6 +61,8 @@ def running_witness(directory: Path, name: str) -> Iterator[Witness]:
     binary = Path(subprocess.run([BUILD, "--path"], capture_output=True, text=True, check=True).stdout.strip())
     if not binary.exists():
         missing("litewitness", f"run {BUILD.relative_to(Path.cwd()) if BUILD.is_relative_to(Path.cwd()) else BUILD}")
+    if shutil.which("ssh-agent") is None:
+        missing("the command ssh-agent", "apt-get install openssh-client")
     directory.mkdir()
     key, socket = directory / "key", directory / "agent"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)

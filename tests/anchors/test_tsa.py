@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from asn1crypto import tsp
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -64,6 +65,13 @@ def fault(reply: bytes, authority: Authority, data: bytes = DATA, nonce: int | N
     with pytest.raises(StampError) as error:
         check_reply(reply, data, read_roots(authority.root.read_bytes(), "root"), nonce=nonce)
     return error.value.code
+
+
+def with_another_nonce(query: bytes) -> bytes:
+    """The same question as somebody else may have asked it before."""
+    other = tsp.TimeStampReq.load(query)
+    other["nonce"] = 7
+    return bytes(other.dump(force=True))
 
 
 def test_a_stamp_says_when_and_by_whom(authority: Authority) -> None:
@@ -220,11 +228,11 @@ def test_a_false_reply_does_not_count_and_is_recorded(
     shop: Shop, authority: Authority, stranger: Authority, url: str, fake: str
 ) -> None:
     replies = {
-        "stranger": stranger.stamp_data(DATA),
-        "other-data": authority.stamp_data(DATA),
-        "refusal": authority.stamp(b"no query"),
-        "nonce": authority.stamp(make_query(DATA)[0]),
-        "nothing": b"",
+        "stranger": stranger.stamp,
+        "other-data": lambda query: authority.stamp_data(DATA),
+        "refusal": lambda query: authority.stamp(b"no query"),
+        "nonce": lambda query: authority.stamp(with_another_nonce(query)),
+        "nothing": lambda query: b"",
     }
     authority.answers[:] = [replies[fake]] * 4
     with shop.open(url, checkpoint_interval=0.05):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -45,8 +45,8 @@ class Authority:
         self.directory = directory
         self.root = directory / "root.pem"
         self._lock = threading.Lock()
-        self.answers: list[bytes] = []
-        """What is answered instead of a token, one at a time."""
+        self.answers: list[Callable[[bytes], bytes]] = []
+        """What answers queries instead of a stamp over each, one at a time."""
         root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
         root = _certificate(f"{name} root", root_key.public_key(), None, (-1000, 1000)).sign(root_key, hashes.SHA256())
         self.key, self.root_key = key, root_key
@@ -91,7 +91,7 @@ class Authority:
             def do_POST(self) -> None:
                 query = self.rfile.read(int(self.headers["Content-Length"]))
                 assert self.headers["Content-Type"] == "application/timestamp-query"
-                reply = authority.answers.pop(0) if authority.answers else authority.stamp(query)
+                reply = (authority.answers.pop(0) if authority.answers else authority.stamp)(query)
                 self.send_response(200)
                 self.send_header("Content-Type", "application/timestamp-reply")
                 self.send_header("Content-Length", str(len(reply)))

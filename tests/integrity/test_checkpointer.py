@@ -442,3 +442,17 @@ def test_observing_a_record_costs_the_writer_next_to_nothing(make_writer: Any) -
         observe(seq, digest)
     spent = (time.perf_counter() - begin) / 50_000
     assert spent < 5e-6, f"{spent * 1e9:.0f} ns on Python {sys.version_info[:2]}"
+
+
+def test_closing_brings_the_last_checkpoint_to_an_anchor_whose_turn_it_was_not(
+    make_writer: Any, tmp_path: Path
+) -> None:
+    """Also where closing itself has nothing to sign, because all is signed."""
+    writer = make_writer(anchors=[AnchorPlan("elsewhere", lambda: DirectoryAnchor(tmp_path), every=3600)])
+    writer.checkpointer._emit = lambda note, size: None
+    for _ in range(3):
+        writer.log(4)
+        writer.checkpointer.flush()
+    writer.checkpointer.close()
+    kept = parse_note((tmp_path / f"{STREAM}.checkpoint").read_text())
+    assert Checkpoint.parse(kept.text).size == 12
