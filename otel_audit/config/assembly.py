@@ -42,7 +42,7 @@ class ConfiguredSink:
     name: str
     make_sink: Callable[[], Sink]
     required: bool
-    linger: float
+    linger: float | None
     route: Callable[[bytes], bool] | None
 
 

@@ -173,6 +173,7 @@ TYPES: Final = (
         extra="kafka",
         variables={f"{_PREFIX}KAFKA_PASSWORD": "SASL password of Kafka sinks without `password_file`."},
     ),
+    SinkType("S3", f"{_SINKS}.s3", "S3Sink", ("s3",), from_place=("bucket", "prefix"), extra="s3"),
 )
 
 _ANCHORS: Final = "otel_audit.anchors"

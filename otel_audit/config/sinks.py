@@ -27,7 +27,7 @@ class SinkSettings:
     url: str
     """Scheme, place and the sink's own options."""
     required: bool = False
-    linger: float = 0.0
+    linger: float | None = None
     route: Mapping[str, Any] | None = None
 
     @property
@@ -44,7 +44,8 @@ class SinkSettings:
         """Return what was asked for, without what is as usual."""
         shown: dict[str, Any] = {"url": self.url}
         for name in SHIPPING:
-            if value := getattr(self, name):
+            value = getattr(self, name)
+            if value is not None and value is not False:
                 shown[name] = value
         return shown
 
@@ -74,7 +75,7 @@ _ROUTE: Final = {
 
 SHIPPING: Final[dict[str, tuple[Kind, str]]] = {
     "required": (TRUTH, "`durability: ack` waits until this sink has a record."),
-    "linger": (duration(), "How long to wait for more records before a batch that is not full is sent."),
+    "linger": (duration(), "How long to wait for more records before a batch that is not full is sent; a minute for S3, else not at all."),
     "route": (
         Kind("mapping", _route, _ROUTE, scalar=False),
         "Which records this sink gets: `event_name`, `level`, `logger`, `field`. All of them by default.",

@@ -30,6 +30,7 @@ class Cursor:
     def __init__(self, journal: Path, sink: str, stream: str) -> None:
         self.position = Position()
         self.finished = False
+        self.begun = 0
         self._directory = room_of(journal, sink)
         self._path = self._directory / stream
         self._guard = self._directory / f"{stream}.lock"
@@ -44,14 +45,15 @@ class Cursor:
             return False
         self._descriptor = descriptor
         try:
-            self.position, self.finished = _read(self._path)
+            self.position, self.finished, self.begun = _read(self._path)
         except OSError:
             self.close()
             raise
         return True
 
-    def move(self, position: Position, *, finished: bool = False) -> None:
-        """Note durably that the sink has everything up to this position.
+    def move(self, position: Position, *, finished: bool = False, begun: int = 0) -> None:
+        """Note durably that the sink has everything up to this position, and may have the batch behind it that ends
+        with the record `begun`.
 
         Raises:
             OSError: the cursor stands where it stood; the same lines will be sent again.
@@ -62,8 +64,10 @@ class Cursor:
             "seq": position.seq,
             "finished": finished,
         }
+        if begun > position.seq:
+            kept["begun"] = begun
         _replace(self._path, kept)
-        self.position, self.finished = position, finished
+        self.position, self.finished, self.begun = position, finished, begun
 
     def close(self) -> None:
         """Let the cursor go for another process to take."""
@@ -79,7 +83,7 @@ def room_of(journal: Path, sink: str) -> Path:
 
 def read_position(journal: Path, sink: str, stream: str) -> tuple[Position, bool]:
     """Return a sink's place in a stream and whether it is done with it; the stream's start if there is no cursor."""
-    return _read(room_of(journal, sink) / stream)
+    return _read(room_of(journal, sink) / stream)[:2]
 
 
 def write_state(journal: Path, sink: str, state: Mapping[str, Any]) -> None:
@@ -119,9 +123,10 @@ def _replace(path: Path, content: Mapping[str, Any], *, durably: bool = True) ->
         sync_directory(path.parent)
 
 
-def _read(path: Path) -> tuple[Position, bool]:
+def _read(path: Path) -> tuple[Position, bool, int]:
     try:
         kept = json.loads(path.read_bytes())
-        return Position(int(kept["segment"]), int(kept["offset"]), int(kept["seq"])), bool(kept["finished"])
+        position = Position(int(kept["segment"]), int(kept["offset"]), int(kept["seq"]))
+        return position, bool(kept["finished"]), int(kept.get("begun", 0))
     except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return Position(), False  # from the start: duplicates are harmless, a hole is not
+        return Position(), False, 0  # from the start: duplicates are harmless, a hole is not

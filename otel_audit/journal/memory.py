@@ -143,14 +143,15 @@ class _MemoryCursor:
     def __init__(self, journal: MemoryJournal, stream: str) -> None:
         self.position = Position()
         self.finished = False
+        self.begun = 0
         self._journal = journal
         self._stream = stream
 
     def acquire(self) -> bool:
         return True
 
-    def move(self, position: Position, *, finished: bool = False) -> None:
-        self.position, self.finished = position, finished
+    def move(self, position: Position, *, finished: bool = False, begun: int = 0) -> None:
+        self.position, self.finished, self.begun = position, finished, begun
         self._journal._let_go(self._stream)
 
     def close(self) -> None:

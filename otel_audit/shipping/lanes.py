@@ -16,7 +16,7 @@ __all__ = ["Confirmed", "Lane", "Unconfirmed"]
 class Lane:
     """One stream on its way to the sink: what was sent, and what is confirmed. Only the latter moves the cursor."""
 
-    __slots__ = ("_saved_at", "confirmed", "cursor", "end", "sent", "stream")
+    __slots__ = ("_saved_at", "begun", "confirmed", "cursor", "due", "end", "look_at", "sent", "stream")
 
     def __init__(self, stream: str, cursor: CursorLike) -> None:
         self.stream = stream
@@ -24,6 +24,12 @@ class Lane:
         self.sent = self.confirmed = cursor.position
         self.end: Position | None = None
         """Where the stream ends, if nobody writes it any more."""
+        self.begun = cursor.begun
+        """Number of the last record of the batch that was begun, for a sink that must get it again as it was."""
+        self.due: float | None = None
+        """When a batch that is not full has waited long enough for more, if one waits."""
+        self.look_at = float("-inf")
+        """When to see how full it has become."""
         self._saved_at = time.monotonic()
 
     def is_due(self) -> bool:
@@ -38,7 +44,18 @@ class Lane:
         """
         self._saved_at = time.monotonic()
         if self.cursor.position != self.confirmed or finished:
-            self.cursor.move(self.confirmed, finished=finished)
+            self.cursor.move(self.confirmed, finished=finished, begun=self.begun)
+
+    def begin(self, last: int) -> None:
+        """Make it durable that a batch up to this record is on its way.
+
+        Raises:
+            OSError: nobody will know after a kill.
+        """
+        if self.begun != last:
+            self.begun = last
+            self._saved_at = time.monotonic()
+            self.cursor.move(self.confirmed, begun=last)
 
 
 class _Batch(NamedTuple):

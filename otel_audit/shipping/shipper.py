@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from ..journal.reader import Position, Stretch
 from ..notices import notice
-from ..sinks.base import Batch, SealedLine, Sink, SinkUnavailable
+from ..sinks.base import Archive, Batch, SealedLine, Sink, SinkUnavailable
 from .backoff import Backoff
 from .lanes import Lane, Unconfirmed
 from .refusals import Refusals
@@ -29,6 +29,8 @@ _MOST_LANES: Final = 64
 """Streams on their way at the same time; each holds a file open."""
 _PROBE_RECORDS: Final = 16
 _SETTLE_INTERVAL: Final = 0.02
+_LOOK_INTERVAL: Final = 0.5
+"""Seconds between looks at a batch that waits for more."""
 _DEGRADED_AFTER: Final = 3.0
 _TIMESTAMP: Final = slice(15, 45)
 """Where a line holds its time: `{"@timestamp":"` comes before it."""
@@ -61,7 +63,8 @@ class Shipper:
         route: which records this sink gets, by their lines; all if None. Control records always pass.
         own: returns the id of the stream that this process writes now; None for a shipper beside the writers
             (`otel-audit ship`), which takes live streams too.
-        linger: seconds to wait for more records before a batch that is not full is sent.
+        linger: seconds to wait for more records before a batch that is not full is sent; None for what the sink is
+            made for.
         poll: seconds between looks at a journal that nobody gives notice of.
         backoff: waits between tries.
         report: told of records put into quarantine: (event name, data).
@@ -76,7 +79,7 @@ class Shipper:
         required: bool = False,
         route: Callable[[bytes], bool] | None = None,
         own: Callable[[], str] | None = None,
-        linger: float = 0.0,
+        linger: float | None = None,
         poll: float = 0.2,
         backoff: Backoff | None = None,
         report: Callable[[str, dict[str, Any]], object] | None = None,
@@ -87,7 +90,7 @@ class Shipper:
         self._make_sink = make_sink
         self._route = route
         self._own = own
-        self._linger = linger
+        self._asked_linger = linger
         self._poll = poll
         self._backoff = backoff or Backoff()
         self._report = report
@@ -98,11 +101,14 @@ class Shipper:
 
     def _reset(self) -> None:
         self._sink: Sink | None = None
+        self._linger = 0.0
+        self._keeps_batches = False
         self._thread: threading.Thread | None = None
         self._starting = threading.RLock()
         self._stop = threading.Event()
         # Unlike an Event, it can be told from a signal handler that came in the middle of telling it.
         self._news: SimpleQueue[None] = SimpleQueue()
+        self._urgent: SimpleQueue[None] = SimpleQueue()
         self._waiting = 0
         self._changed = threading.Condition()
         self._lanes: dict[str, Lane] = {}
@@ -141,6 +147,12 @@ class Shipper:
         """Look for what there is to ship."""
         self.notify()
 
+    def _hurry(self) -> None:
+        """Say that what waits for more records is to wait no longer."""
+        self.notify()
+        if self._urgent.empty():
+            self._urgent.put(None)
+
     def forget(self) -> None:
         """In a forked child: leave the parent's connection and cursors alone, and start anew when asked to."""
         self._abandoned.append(self._sink)  # kept from the garbage collector: its destructor might say goodbye
@@ -158,7 +170,7 @@ class Shipper:
             self._adopt_at = float("-inf")
         with self._changed:
             self._waiting += 1
-            self.notify()
+            self._hurry()
             try:
                 while not self._has(stream, seq):
                     left = deadline - time.monotonic()
@@ -175,7 +187,7 @@ class Shipper:
         A thread that is stuck in its sink ends once it gets out of there; until then it holds its streams' cursors.
         """
         self._stop.set()
-        self.notify()
+        self._hurry()
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(max(0.0, timeout))
@@ -207,7 +219,7 @@ class Shipper:
         while True:
             while not self._stop.is_set():
                 if not self._try_to_ship():
-                    self._wait_for_news(_SETTLE_INTERVAL if self._unconfirmed else self._poll)
+                    self._pause()
             self._leave()
             with self._starting:
                 if self._stop.is_set():  # else it was started again in the meantime
@@ -267,16 +279,23 @@ class Shipper:
             self._lanes[stream] = Lane(stream, cursor)
 
     def _ship_batch(self, lane: Lane) -> bool:
+        if time.monotonic() < lane.look_at and not self._is_hurried():
+            return False
         sink = self._open_sink()
-        most = min(sink.max_records, _PROBE_RECORDS) if self._probing else sink.max_records  # is it back?
+        probes = self._probing and not self._keeps_batches
+        most = min(sink.max_records, _PROBE_RECORDS) if probes else sink.max_records  # is it back?
         stretch = self._read(lane, most, sink.max_bytes)
         if stretch is None:
             return self._finish_if_over(lane)
+        if self._lingers(lane, stretch, most):
+            return False
         batch = Batch(lane.stream, stretch.seqs, stretch.data)
         chosen, size = self._choose(batch)
         self._oldest = oldest = self._unconfirmed.oldest or stretch.data[_TIMESTAMP].decode("ascii", "replace")
         refused = self._refusals.count
         if chosen:
+            if self._keeps_batches:
+                self._begin(lane, stretch.after.seq)
             began = time.monotonic()
             self._refusals.send(sink, chosen)
             if self.timed is not None:
@@ -296,18 +315,58 @@ class Shipper:
         return chosen, sum([len(one.line) for one in chosen])
 
     def _read(self, lane: Lane, most: int, size: int) -> Stretch | None:
-        """Return the next lines; if they are not many, wait for more to come as long as may be."""
+        """Return the next lines, or those of the batch that was begun before."""
         if lane.sent == lane.end:
             return None
-        found = self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=size)
-        if not self._linger or found is None or len(found.seqs) == most:
-            return found
-        if self._has_more(lane, found.after):
-            return found  # full by its bytes
-        until = time.monotonic() + self._linger
-        while not self._waiting and not self._stop.is_set() and (left := until - time.monotonic()) > 0:
-            self._wait_for_news(left)
-        return self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=size)
+        if not self._has_begun(lane):
+            return self._source.read_stretch(lane.stream, lane.sent, max_records=most, max_bytes=size)
+        found: list[Stretch] = []
+        at = lane.sent
+        while (left := lane.begun - at.seq) > 0:
+            stretch = self._source.read_stretch(lane.stream, at, max_records=left, max_bytes=size)
+            if stretch is None:
+                break
+            found.append(stretch)
+            at = stretch.after
+        if len(found) < 2:
+            return found[0] if found else None
+        return Stretch(b"".join([one.data for one in found]), [seq for one in found for seq in one.seqs], at)
+
+    def _has_begun(self, lane: Lane) -> bool:
+        return self._keeps_batches and lane.begun > lane.sent.seq
+
+    def _begin(self, lane: Lane, last: int) -> None:
+        """Note that a batch is on its way. Where that fails, and only after a kill, some lines arrive twice."""
+        try:
+            lane.begin(last)
+        except OSError as error:
+            notice(f"sink {self.name}: its place was not kept: {error.strerror or error}", subject="cursor")
+
+    def _lingers(self, lane: Lane, stretch: Stretch, most: int) -> bool:
+        """Tell whether a batch waits for more records, and note when to look at it again."""
+        now = time.monotonic()
+        if self._linger and not self._is_ready(lane, stretch, most):
+            lane.due = lane.due or now + self._linger
+            if now < lane.due:
+                lane.look_at = min(lane.due, now + _LOOK_INTERVAL)
+                return True
+        lane.due, lane.look_at = None, float("-inf")
+        return False
+
+    def _is_ready(self, lane: Lane, stretch: Stretch, most: int) -> bool:
+        return (
+            self._is_hurried()
+            or len(stretch.seqs) == most
+            or self._has_begun(lane)
+            or self._has_more(lane, stretch.after)  # full by its bytes
+            or not self._is_written(lane.stream)
+        )
+
+    def _is_hurried(self) -> bool:
+        return self._waiting > 0 or self._stop.is_set()
+
+    def _is_written(self, stream: str) -> bool:
+        return (self._own is not None and stream == self._own()) or self._source.is_live(stream)
 
     def _has_more(self, lane: Lane, after: Position) -> bool:
         return self._source.read_stretch(lane.stream, after, max_records=1, max_bytes=1) is not None
@@ -318,8 +377,7 @@ class Shipper:
         Tells whether it was written to after all, before its writer left.
         """
         if lane.sent != lane.end:
-            own = self._own is not None and lane.stream == self._own()
-            if own or self._source.is_live(lane.stream):
+            if self._is_written(lane.stream):
                 return False
             if self._has_more(lane, lane.sent):
                 return True
@@ -370,9 +428,14 @@ class Shipper:
             return False
         return True
 
-    def _wait_for_news(self, seconds: float) -> None:
+    def _pause(self) -> None:
+        """Wait for news; while a batch lingers, only until it is time to look at it, for each record is news."""
+        looks = [lane.look_at for lane in self._lanes.values() if lane.due is not None]
+        lingers = bool(looks) and not self._unconfirmed
+        seconds = max(0.0, min(looks) - time.monotonic()) if lingers else self._poll
         with contextlib.suppress(Empty):
-            self._news.get(timeout=seconds)
+            queue = self._urgent if lingers else self._news
+            queue.get(timeout=_SETTLE_INTERVAL if self._unconfirmed else seconds)
 
     def _rest(self, error: SinkUnavailable) -> None:
         """The sink is down: go back to what is confirmed, and wait, longer each time."""
@@ -397,7 +460,10 @@ class Shipper:
 
     def _open_sink(self) -> Sink:
         if self._sink is None:
-            self._sink = self._make_sink()
+            self._sink = sink = self._make_sink()
+            self._keeps_batches = isinstance(sink, Archive)
+            usual = sink.linger if isinstance(sink, Archive) else 0.0
+            self._linger = usual if self._asked_linger is None else self._asked_linger
         return self._sink
 
     def _close_sink(self) -> None:

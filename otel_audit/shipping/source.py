@@ -17,14 +17,16 @@ class CursorLike(Protocol):
 
     position: Position
     finished: bool
+    begun: int
+    """Number of the last record of the batch that was begun behind the position; no more than its number if none."""
     interval: float
     """Seconds between two moves, while there is more to send, that are worth their cost."""
 
     def acquire(self) -> bool:
         """Take it; False if another process ships this stream to this sink."""
 
-    def move(self, position: Position, *, finished: bool = False) -> None:
-        """Note that everything up to here is confirmed."""
+    def move(self, position: Position, *, finished: bool = False, begun: int = 0) -> None:
+        """Note that everything up to here is confirmed, and that a batch up to record `begun` is on its way."""
 
     def close(self) -> None:
         """Let it go."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple, Protocol, overload, runtime_checkable
 
-__all__ = ["Batch", "RecordsRefused", "SealedLine", "Sink", "SinkUnavailable"]
+__all__ = ["Archive", "Batch", "RecordsRefused", "SealedLine", "Sink", "SinkUnavailable"]
 
 
 class SealedLine(NamedTuple):
@@ -32,16 +32,16 @@ class Batch(Sequence[SealedLine]):
     They are taken apart only when somebody looks at one: a sink that sends lines as they are sends `data`.
     """
 
-    __slots__ = ("_records", "_seqs", "_stream", "data")
+    __slots__ = ("_records", "data", "seqs", "stream")
 
     def __init__(self, stream: str, seqs: Sequence[int], data: bytes) -> None:
         self.data = data
-        self._stream = stream
-        self._seqs = seqs
+        self.stream = stream
+        self.seqs = seqs
         self._records: list[SealedLine] | None = None
 
     def __len__(self) -> int:
-        return len(self._seqs)
+        return len(self.seqs)
 
     @overload
     def __getitem__(self, index: int) -> SealedLine: ...
@@ -56,7 +56,7 @@ class Batch(Sequence[SealedLine]):
     def _take_apart(self) -> list[SealedLine]:
         if self._records is None:
             lines = [line + b"\n" for line in self.data.split(b"\n")]
-            self._records = [*map(SealedLine, repeat(self._stream), self._seqs, lines)]
+            self._records = [*map(SealedLine, repeat(self.stream), self.seqs, lines)]
         return self._records
 
 
@@ -117,3 +117,15 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Release connections and files. The sink may be used again afterwards and then reconnects."""
+
+
+@runtime_checkable
+class Archive(Sink, Protocol):
+    """A sink that keeps each batch as one object for ever.
+
+    A batch that was begun is sent again as it was, after a kill too: records that came in the meantime go into the
+    next one. Otherwise two objects would hold the same records.
+    """
+
+    linger: float
+    """Seconds that a batch which is not full waits for more, unless the shipper is told otherwise."""

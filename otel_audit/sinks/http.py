@@ -1,4 +1,4 @@
-"""HTTP/1.1 POST for sinks: one kept connection, one total deadline an exchange, answers of bounded size.
+"""HTTP/1.1 for sinks: one kept connection, one total deadline an exchange, answers of bounded size.
 
 Requests go out on the same connections as the other network sinks' bytes (checked addresses, TLS, failover);
 the standard library reads the answer. No redirect is followed, no proxy asked, and no environment variable,
@@ -37,7 +37,7 @@ _VALUE: Final = re.compile(r"[\x21-\x7e]([\x20-\x7e\t]*[\x21-\x7e])?")  # sectio
 
 
 class Answer(NamedTuple):
-    """What a server said to a POST."""
+    """What a server said to a request."""
 
     status: int
     content_type: str
@@ -45,10 +45,12 @@ class Answer(NamedTuple):
     body: bytes
     retry_after: float | None
     """Seconds that the server asks to wait, at most an hour (RFC 9110, section 10.2.3)."""
+    headers: Mapping[str, str] = {}
+    """All of the answer's headers."""
 
 
 class HttpClient:
-    """POSTs to one service on one or several hosts. Not thread-safe. It connects at the first request.
+    """Asks one service on one or several hosts. Not thread-safe. It connects at the first request.
 
     Raises:
         ConfigurationError: a host is refused, a TLS file is unusable or given with plain text, or the
@@ -71,7 +73,9 @@ class HttpClient:
         server_name: str | None = None,
         minimum_tls_version: TlsVersion = "1.2",
         what: str = "audit records",
+        most_answered: int = _MAX_ANSWER,
     ) -> None:
+        """`what` is sent, for messages; `most_answered` is the longest body, in bytes, that an answer may have."""
         tls = TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version)
         if plaintext:
             if tls != TlsSettings():
@@ -82,6 +86,7 @@ class HttpClient:
                 stacklevel=3,
             )
         self._timeout = timeout
+        self._most_answered = most_answered
         self._scheme_port = 80 if plaintext else 443
         self._channel = _Channel(
             parse_endpoints(_with_ports(hosts, default_port or self._scheme_port)),
@@ -93,20 +98,24 @@ class HttpClient:
         )
 
     def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
-        """Send one request and return the whole answer.
+        """POST, and return the whole answer; as `request`."""
+        return self.request("POST", target, body, headers)
+
+    def request(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+        """Send one request that may be sent twice, and return the whole answer.
 
         Raises:
             SinkUnavailable: no connection, no answer in time, or not an HTTP answer.
         """
         reused = self._channel.is_open()
         try:
-            return self._exchange(target, body, headers)
+            return self._exchange(method, target, body, headers)
         except _UnansweredError as error:
             if not reused:
                 raise SinkUnavailable(str(error)) from error
         # A kept connection that the server ended as it went idle says nothing of the server.
         try:
-            return self._exchange(target, body, headers)
+            return self._exchange(method, target, body, headers)
         except _UnansweredError as error:
             raise SinkUnavailable(str(error)) from error
 
@@ -114,7 +123,7 @@ class HttpClient:
         """End the connection."""
         self._channel.close()
 
-    def _exchange(self, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
+    def _exchange(self, method: str, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         channel = self._channel
         if channel.is_open():
             try:
@@ -124,20 +133,20 @@ class HttpClient:
             if channel.received:  # it belongs to no request
                 channel.drop()
         channel.open()
-        head = self._head(target, len(body), headers)
+        head = self._head(method, target, len(body), headers)
         try:
             channel.write(head + body)
         except SinkUnavailable as error:
             # A server may refuse a body before it has read it all, and close (RFC 9112, section 9.6).
             if not channel.received:
                 raise _UnansweredError(str(error)) from error
-        return channel.read_answer(time.monotonic() + self._timeout)
+        return channel.read_answer(method, time.monotonic() + self._timeout, self._most_answered)
 
-    def _head(self, target: str, length: int, headers: Mapping[str, str]) -> bytes:
+    def _head(self, method: str, target: str, length: int, headers: Mapping[str, str]) -> bytes:
         host, port = self._channel.endpoint
         name = f"[{host}]" if ":" in host else host.removesuffix(".")
         authority = name if port == self._scheme_port else f"{name}:{port}"
-        lines = [f"POST {target} HTTP/1.1", f"Host: {authority}", f"Content-Length: {length}"]
+        lines = [f"{method} {target} HTTP/1.1", f"Host: {authority}", f"Content-Length: {length}"]
         lines += [f"{header}: {value}" for header, value in headers.items()]
         return ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
 
@@ -149,13 +158,13 @@ class _UnansweredError(Exception):
 class _Channel(Connection):
     """A connection that is also read from as a stream, up to its end."""
 
-    def read_answer(self, deadline: float) -> Answer:
+    def read_answer(self, method: str, deadline: float, most: int) -> Answer:
         reader = _Reader(self, deadline)
-        response = http.client.HTTPResponse(cast("Any", reader), method="POST")
+        response = http.client.HTTPResponse(cast("Any", reader), method=method)
         try:
             response.begin()
-            body = response.read(_MAX_ANSWER + 1)
-            if response.length and len(body) <= _MAX_ANSWER:
+            body = response.read(most + 1)
+            if response.length and len(body) <= most:
                 raise http.client.IncompleteRead(b"", response.length)
             if not (response.getheader("Content-Length") or "0").isdecimal():
                 raise http.client.HTTPException
@@ -169,10 +178,11 @@ class _Channel(Connection):
             raise
         if response.will_close or not response.isclosed() or self.received:
             self.drop()
-        if len(body) > _MAX_ANSWER:
-            raise SinkUnavailable(f"{self.endpoint}: the answer is longer than {_MAX_ANSWER} bytes")
+        if len(body) > most:
+            raise SinkUnavailable(f"{self.endpoint}: the answer is longer than {most} bytes")
         kind = (response.getheader("Content-Type") or "").partition(";")[0].strip().lower()
-        return Answer(response.status, kind, body, _retry_after(response.getheader("Retry-After")))
+        wait = _retry_after(response.getheader("Retry-After"))
+        return Answer(response.status, kind, body, wait, dict(response.getheaders()))
 
     def receive(self, deadline: float) -> bytes:
         """Return what comes next; empty at the end of the connection."""

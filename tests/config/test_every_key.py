@@ -387,6 +387,7 @@ URLS: dict[str, str] = {
     "webhook+https": "webhook+https://hooks.example/audit",
     "elasticsearch+https": "elasticsearch+https://search:9200/audit",
     "kafka+tls": "kafka+tls://broker:9093/audit",
+    "s3": "s3://worm/audit?region=eu-central-1",
 }
 
 ANCHOR_URLS: dict[str, str] = {
