@@ -75,7 +75,10 @@ _ROUTE: Final = {
 
 SHIPPING: Final[dict[str, tuple[Kind, str]]] = {
     "required": (TRUTH, "`durability: ack` waits until this sink has a record."),
-    "linger": (duration(), "How long to wait for more records before a batch that is not full is sent; a minute for S3, else not at all."),
+    "linger": (
+        duration(),
+        "How long to wait for more records before a batch that is not full is sent; a minute for S3, else not at all.",
+    ),
     "route": (
         Kind("mapping", _route, _ROUTE, scalar=False),
         "Which records this sink gets: `event_name`, `level`, `logger`, `field`. All of them by default.",

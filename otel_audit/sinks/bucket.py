@@ -25,6 +25,7 @@ from .base import SinkUnavailable
 from .http import HttpClient, excerpt
 from .objectlock import LockMode, ObjectLock
 from .tls import TlsSettings, TlsVersion
+from .urls import nearest
 
 __all__ = ["Addressing", "Bucket", "KeyTaken", "LockState", "Stored", "split_place"]
 
@@ -102,7 +103,9 @@ class Bucket:
         import botocore.session
 
         if not _BUCKET.fullmatch(name):
-            raise ConfigurationError(f"{name!r} is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens")
+            raise ConfigurationError(
+                f"{name!r} is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens"
+            )
         if expected_owner is not None and not re.fullmatch("[0-9]{12}", expected_owner):
             raise ConfigurationError("expected_owner is an account id: 12 digits")
         self.name = name
@@ -128,6 +131,10 @@ class Bucket:
         if self._endpoint is not None:
             self._connect_to(self._expected_host())
         self._session = botocore.session.Session(profile=profile)
+        if profile is not None and profile not in self._session.available_profiles:
+            raise ConfigurationError(
+                f"there is no profile {profile!r}{nearest(profile, self._session.available_profiles)}"
+            )
         self._region = region or self._find_region()
         self._client: Any = None
 
@@ -236,9 +243,9 @@ class Bucket:
         return SinkUnavailable(f"{said}{f': {refusal.said}' if refusal.said else ''}")
 
     def _hint(self, refusal: _RefusedError) -> str:
-        if refusal.status == 400 and self.lock.asked and "lock" in refusal.said.lower():
-            return " (a lock was asked for: the bucket must be made with Object Lock)"
-        if refusal.status == 403:
+        if refusal.code == "InvalidRequest" and self.lock.asked:
+            return " (a lock is asked for: was the bucket made, and with Object Lock?)"
+        if refusal.code == "AccessDenied":
             rights = ["s3:PutObject"]
             rights += ["s3:PutObjectRetention"] if self.lock.retain else []
             rights += ["s3:PutObjectLegalHold"] if self.lock.legal_hold else []
@@ -352,4 +359,3 @@ def _bytes(body: Any) -> bytes:
     if body is None:
         return b""
     return body if isinstance(body, bytes) else bytes(body.read())
-

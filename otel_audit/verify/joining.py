@@ -8,6 +8,7 @@ from itertools import groupby
 
 from .findings import Finding, Findings
 from .lookup import Lookup
+from .sources import is_part
 from .span import CLOCK_TOLERANCE, Rules, Span, seconds_between
 
 __all__ = ["Stream", "join"]
@@ -124,7 +125,7 @@ class _Joint:
                 self._report("LINK_UNCHECKED", end, detail=f"also in {before.file}")
             elif one != other:
                 self._report("FORK", start, count, expected=one, actual=other, detail=f"at record {end}")
-            elif before.exported or after.exported:
+            elif before.exported or after.exported or (is_part(before.file) and is_part(after.file)):
                 self._report("IDENTICAL_COPIES", start, count, detail=f"also in {before.file}")
             elif before.number and after.number and before.number != after.number:
                 code = "REPEATED_LINES" if self._repeated_by >= start else "REPEAT_UNEXPLAINED"

@@ -22,6 +22,7 @@ __all__ = [
     "Unreadable",
     "find_sources",
     "find_unread",
+    "is_part",
     "open_source",
     "segments_beside",
 ]
@@ -29,6 +30,8 @@ __all__ = [
 STDIN: Final = "-"
 _ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 _SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.(0[0-9]{5}|[1-9][0-9]{5,8})\.jsonl(?:\.gz|\.zst)?")
+_PART: Final = re.compile(r"[0-9]{16}-[0-9]{16}-[0-9a-f]{32}\.jsonl(?:\.gz|\.zst)?")
+"""As the S3 sink names the objects of an archive."""
 _LIKE_SEGMENT: Final = re.compile(r"[0-9a-f]{32}\.[0-9]+\.jsonl(?:\.gz|\.zst)?", re.IGNORECASE)
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
@@ -140,6 +143,11 @@ def _describe(path: str) -> Source:
     if (named := _SEGMENT.fullmatch(os.path.basename(path))) and int(named[2]):
         return Source(path, named[1], int(named[2]))
     return Source(path)
+
+
+def is_part(path: str) -> bool:
+    """Tell whether a file's name is that of an archive's object, which is written at least once, in parts."""
+    return _PART.fullmatch(os.path.basename(path)) is not None
 
 
 def segments_beside(path: str, stream: str) -> Iterator[Source]:

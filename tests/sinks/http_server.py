@@ -18,6 +18,7 @@ class Received(NamedTuple):
     headers: dict[str, str]
     body: bytes
     connection: int
+    method: str = "POST"
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Server:
             def do_POST(self) -> None:
                 server._answer(self)
 
+            do_PUT = do_GET = do_HEAD = do_POST
+
             def log_message(self, *_: object) -> None:
                 """Say nothing."""
 
@@ -94,7 +97,7 @@ class Server:
         if not reply.early:
             body = handler.rfile.read(int(handler.headers["Content-Length"]))
             headers = {name.lower(): value for name, value in handler.headers.items()}
-            self.received.append(Received(handler.path, headers, body, handler.connection_number))
+            self.received.append(Received(handler.path, headers, body, handler.connection_number, handler.command))
         if reply.hang:
             self._stopping.wait(30)
         if reply.hang or reply.raw is not None:
@@ -105,7 +108,8 @@ class Server:
         for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
             handler.send_header(name, value)
         handler.end_headers()
-        handler.wfile.write(reply.body)
+        if handler.command != "HEAD":
+            handler.wfile.write(reply.body)
         if reply.early:
             handler.connection.shutdown(socket.SHUT_WR)
             while handler.rfile.read(65536):
