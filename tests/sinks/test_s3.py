@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-loaders = pytest.importorskip("botocore.loaders")
+from botocore import loaders, session
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import Archive, Batch, RecordsRefused, SealedLine, SinkUnavailable
@@ -30,12 +29,14 @@ from tests.sinks.lines import sealed
 pytestmark = pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
 
 
-_loader = functools.cache(loaders.create_loader)
+@functools.cache
+def _load(path: str | None) -> Any:
+    return loaders.create_loader(path)
 
 
 @pytest.fixture(autouse=True)
 def one_reading_of_the_service_models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("botocore.session.create_loader", lambda path=None: _loader(path))
+    monkeypatch.setattr(session, "create_loader", lambda path=None: _load(path))
 
 
 @pytest.fixture(autouse=True)
