@@ -23,7 +23,7 @@ from otel_audit.errors import ConfigurationError
 
 from .base import SinkUnavailable
 from .http import HttpClient, excerpt
-from .objectlock import LockMode, ObjectLock
+from .objectlock import ObjectLock
 from .tls import TlsSettings, TlsVersion
 from .urls import nearest
 

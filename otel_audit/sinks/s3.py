@@ -164,7 +164,7 @@ class S3Sink:
             raise RecordsRefused(str(error), ids=frozenset(f"{stream}-{seq}" for seq in seqs)) from error
         if stored is Stored.UNREAD:
             notice(
-                f"sink {self.name}: {key} was there and cannot be read by this account; its name says it is these lines",
+                f"sink {self.name}: {key} was there; this account may not read it, and its name says it is these lines",
                 subject=self.name,
             )
 

@@ -249,7 +249,7 @@ class Test_an_object_that_is_there_already:
         server.script(TAKEN, Reply(403))
         sink_of(server, name="by-name").send(sealed(3))
 
-        assert "cannot be read by this account; its name says it is these lines" in capfd.readouterr().err
+        assert "this account may not read it, and its name says it is these lines" in capfd.readouterr().err
 
     @pytest.mark.parametrize("status", [404, 500, 503])
     def test_is_asked_for_again_when_it_cannot_be_compared(self, server: Server, status: int) -> None:
