@@ -215,6 +215,7 @@ ANCHOR_TYPES: Final = (
         takes_resource=True,
     ),
     AnchorType("git", f"{_ANCHORS}.git", "GitAnchor", ("git",), from_place=("directory",)),
+    AnchorType("S3", f"{_ANCHORS}.s3", "S3Anchor", ("s3",), from_place=("bucket", "prefix"), extra="s3"),
 )
 
 SCHEMES: Final[dict[str, SinkType]] = {scheme: kind for kind in TYPES for scheme in kind.schemes}

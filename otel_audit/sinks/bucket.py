@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from enum import Enum
 from hashlib import sha256
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from otel_audit import __version__
@@ -25,9 +25,9 @@ from .base import SinkUnavailable
 from .http import HttpClient, excerpt
 from .objectlock import ObjectLock
 from .tls import TlsSettings, TlsVersion
-from .urls import nearest
+from .urls import SinkUrl, nearest
 
-__all__ = ["Addressing", "Bucket", "KeyTaken", "LockState", "Stored", "split_place"]
+__all__ = ["Addressing", "Bucket", "How", "KeyTaken", "LockState", "Stored", "split_place"]
 
 Addressing = Literal["auto", "path", "virtual"]
 
@@ -37,12 +37,20 @@ _OURS: Final = frozenset({"host", "content-length", "transfer-encoding", "connec
 _MAX_SMALL_ANSWER: Final = 8 << 20
 
 
-class Stored(Enum):
+class How(Enum):
     """How an object came to be there."""
 
     NEW = "stored now"
     SAME = "was there, compared"
     UNREAD = "was there, and this account may not read it"
+
+
+class Stored(NamedTuple):
+    """An object that is there."""
+
+    how: How
+    version: str | None = None
+    """The server's id of it, where it told."""
 
 
 class LockState(Enum):
@@ -74,6 +82,7 @@ class Bucket:
         most_bytes: of the largest object.
         allow: addresses that may be connected to beside public ones; see `HostPolicy`.
         ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
+        what: is stored, for messages.
 
     Raises:
         ConfigurationError: a setting cannot be used.
@@ -99,6 +108,7 @@ class Bucket:
         key_password_file: str | None = None,
         server_name: str | None = None,
         minimum_tls_version: TlsVersion = "1.2",
+        what: str = "audit records",
     ) -> None:
         import botocore.session
 
@@ -122,6 +132,7 @@ class Bucket:
             "key_password_file": key_password_file,
             "server_name": server_name,
             "minimum_tls_version": minimum_tls_version,
+            "what": what,
             "most_answered": most_bytes + _MAX_SMALL_ANSWER,
         }
         TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version).context()
@@ -166,7 +177,7 @@ class Bucket:
             raise self._failure(refusal) from refusal
         if answer.get("ChecksumSHA256", digest) != digest:
             raise SinkUnavailable(f"{self}/{key}: the server stored something else than it was sent")
-        return Stored.NEW
+        return Stored(How.NEW, answer.get("VersionId"))
 
     def lock_state(self) -> LockState | None:
         """Return what the bucket promises for every object; None if this account may not ask.
@@ -218,14 +229,14 @@ class Bucket:
         try:
             head = self._call("head_object", Key=key, ChecksumMode="ENABLED")
             if head.get("ChecksumSHA256") == digest:
-                return Stored.SAME
+                return Stored(How.SAME, head.get("VersionId"))
             stored = self._call("get_object", Key=key)["Body"].read()
         except _RefusedError as refusal:
             if refusal.status == 403:
-                return Stored.UNREAD
+                return Stored(How.UNREAD)
             raise self._failure(refusal) from refusal
         if stored == body or is_same(stored):
-            return Stored.SAME
+            return Stored(How.SAME, head.get("VersionId"))
         raise KeyTaken(f"{self}/{key} holds something else: it was changed, or somebody else wrote it")
 
     def _call(self, operation: str, **parameters: Any) -> Any:
@@ -327,21 +338,26 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
-def split_place(authority: str, path: str, what: str) -> tuple[str, str]:
+def split_place(url: SinkUrl, what: str) -> tuple[str, str]:
     """Return a bucket's name and the prefix of keys in it, which is empty or ends with a slash.
 
     Raises:
-        ConfigurationError: there is no bucket, or the prefix holds what a file's path had better not.
+        ConfigurationError: there is no bucket, or a user, or the prefix holds what a file's path had better not.
     """
-    if not authority:
+    if url.scheme != "s3" or not url.authority:
         raise ConfigurationError(f"{what}: write s3://bucket/prefix")
-    prefix = path.strip("/")
+    if url.user is not None:
+        raise ConfigurationError(
+            f"{what}: credentials come from where AWS clients look for them (environment, profile, role), never from "
+            "the URL"
+        )
+    prefix = url.path.strip("/")
     if not _PREFIX.fullmatch(prefix):
         raise ConfigurationError(
             f"{what}: the prefix {prefix[:80]!r} becomes the path of files when it is downloaded: letters, digits and "
             "!_.*'()=-, slashes between them"
         )
-    return authority, f"{prefix}/" if prefix else ""
+    return url.authority, f"{prefix}/" if prefix else ""
 
 
 def _check_endpoint(endpoint: str) -> str:

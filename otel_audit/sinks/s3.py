@@ -22,14 +22,13 @@ from otel_audit.errors import ConfigurationError
 from otel_audit.notices import notice
 
 from .base import Batch, RecordsRefused, SealedLine
-from .bucket import Addressing, Bucket, KeyTaken, Stored, split_place
+from .bucket import Addressing, Bucket, How, KeyTaken, split_place
 from .objectlock import LockMode, ObjectLock
 from .tls import TlsVersion
 from .urls import read_options, split_url
 
 __all__ = ["S3Sink", "part_name"]
 
-_SCHEME: Final = "s3"
 _LEVEL: Final = 6
 
 
@@ -119,14 +118,7 @@ class S3Sink:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        if parts.scheme != _SCHEME:
-            raise ConfigurationError(f"sink {parts}: the scheme is {_SCHEME}")
-        if parts.user is not None:
-            raise ConfigurationError(
-                f"sink {parts}: credentials come from where AWS clients look for them (environment, profile, role), "
-                "never from the URL"
-            )
-        bucket, prefix = split_place(parts.authority, parts.path, f"sink {parts}")
+        bucket, prefix = split_place(parts, f"sink {parts}")
         given: dict[str, Any] = {"bucket": bucket, "prefix": prefix}
         return cls(**given, **read_options(parts.options, cls.__init__, parts, given=given))
 
@@ -162,7 +154,7 @@ class S3Sink:
                 stored = self.bucket.put(key, lines, content_type="application/x-ndjson")
         except KeyTaken as error:
             raise RecordsRefused(str(error), ids=frozenset(f"{stream}-{seq}" for seq in seqs)) from error
-        if stored is Stored.UNREAD:
+        if stored.how is How.UNREAD:
             notice(
                 f"sink {self.name}: {key} was there; this account may not read it, and its name says it is these lines",
                 subject=self.name,

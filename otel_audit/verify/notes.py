@@ -16,6 +16,9 @@ from .sources import Reader, Source, Unreadable, open_source
 __all__ = ["FileNote", "find_beside", "read_files", "sort_notes"]
 
 _NAME: Final = re.compile(r"([0-9a-f]{32})(?:\.[A-Za-z0-9_-]+)?\.checkpoint")
+_STREAM: Final = re.compile("[0-9a-f]{32}")
+_KEPT: Final = re.compile(r"[0-9]{16}-[0-9a-f]{32}\.checkpoint")
+"""As the S3 anchor names its objects, in a directory a stream."""
 _ENDING: Final = ".checkpoint"
 _STAMP: Final = ".tsr"
 _MOST_READ: Final = 262_145
@@ -33,13 +36,13 @@ class FileNote(NamedTuple):
 
 
 def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> Iterator[FileNote]:
-    """Read files with one note each, and directories of `<stream>[.<anchor>].checkpoint` files as anchors keep them.
+    """Read files with one note each, and directories as anchors keep them: `<stream>[.<anchor>].checkpoint`, or all that
+    a stream ever had, as `<stream>/<size>-<digest>.checkpoint`.
 
     A time stamp over a note is read with it.
     """
     for place in [os.fspath(path) for path in paths]:
         for path in _expand(place) if os.path.isdir(place) else [place]:
-            named = _NAME.fullmatch(os.path.basename(path))
             try:
                 with open_source(Source(path)) as file:
                     raw = _read(file)
@@ -47,7 +50,7 @@ def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> I
             except Unreadable as error:
                 findings.add(Finding("UNREADABLE", path, detail=str(error)))
             else:
-                yield FileNote(path, raw, named[1] if named else None, reply)
+                yield FileNote(path, raw, _promised_stream(path), reply)
 
 
 def find_beside(journals: Iterable[str], findings: Findings) -> Iterator[FileNote]:
@@ -78,9 +81,24 @@ def sort_notes(notes: Iterable[FileNote], findings: Findings) -> dict[str, list[
     return found
 
 
+def _promised_stream(path: str) -> str | None:
+    directory, name = os.path.split(path)
+    if named := _NAME.fullmatch(name):
+        return named[1]
+    stream = os.path.basename(directory)
+    return stream if _KEPT.fullmatch(name) and _STREAM.fullmatch(stream) else None
+
+
 def _expand(directory: str) -> list[str]:
     try:
-        return [os.path.join(directory, name) for name in sorted(os.listdir(directory)) if _NAME.fullmatch(name)]
+        names = sorted(os.listdir(directory))
+        found = [os.path.join(directory, name) for name in names if _NAME.fullmatch(name)]
+        if _STREAM.fullmatch(os.path.basename(os.path.realpath(directory))):
+            found += [os.path.join(directory, name) for name in names if _KEPT.fullmatch(name)]
+        for name in filter(_STREAM.fullmatch, names):
+            below = os.path.join(directory, name)
+            found += [os.path.join(below, each) for each in sorted(os.listdir(below)) if _KEPT.fullmatch(each)]
+        return found
     except OSError:
         return [directory]  # whose reading says what is wrong
 

@@ -387,7 +387,7 @@ URLS: dict[str, str] = {
     "webhook+https": "webhook+https://hooks.example/audit",
     "elasticsearch+https": "elasticsearch+https://search:9200/audit",
     "kafka+tls": "kafka+tls://broker:9093/audit",
-    "s3": "s3://worm/audit?region=eu-central-1",
+    "s3": "s3://worm/audit",
 }
 
 ANCHOR_URLS: dict[str, str] = {
@@ -397,6 +397,7 @@ ANCHOR_URLS: dict[str, str] = {
     "witness+https": "witness+https://witness.example/",
     "otlp+https": "otlp+https://collector.example:4318",
     "git": "git:///var/lib/anchors.git",
+    "s3": "s3://keeper/checkpoints",
 }
 NEEDED: dict[str, dict[str, str]] = {
     "tsa+https": {"tsa_ca_file": "/etc/shop/tsa.pem"},
