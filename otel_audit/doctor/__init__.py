@@ -93,6 +93,12 @@ def _examine_sinks(effective: Effective, *, canary: bool, timeout: float) -> Ite
         yield from check_sinks(Path(str(settings.journal)), frozenset(one.name for one in configured))
     for sink, one in zip(settings.sinks, configured, strict=True):
         yield from check_tls(sink, one.name, timeout=timeout)
+        if sink.parts.scheme == "s3":
+            from otel_audit.sinks.s3 import S3Sink
+
+            from .s3 import check_lock
+
+            yield check_lock(S3Sink.from_url(sink.url))
     standard = {"stdout", "stderr"}
     far = [one for sink, one in zip(settings.sinks, configured, strict=True) if sink.parts.scheme not in standard]
     for one in configured:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
 from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from otel_audit.config.sinks import SinkSettings
 from otel_audit.errors import ConfigurationError
@@ -22,7 +24,7 @@ _SOON: Final = 30
 """Days."""
 _FILES: Final = ("ca_file", "cert_file", "key_file", "key_password_file", "server_name")
 _PLAIN: Final = ("+tcp", "+http", "+grpc")
-_PORTS: Final = {"webhook": 443, "otlp": 443, "elasticsearch": 9200, "opensearch": 9200}
+_PORTS: Final = {"webhook": 443, "otlp": 443, "elasticsearch": 9200, "opensearch": 9200, "s3": 443}
 _OTLP_ALLOWS: Final = ("loopback", "private")
 _TODO: Final = {
     10: "renew the certificate there",  # X509_V_ERR_CERT_HAS_EXPIRED
@@ -120,7 +122,10 @@ def _find_target(parts: SinkUrl) -> _Target | None:
     """Return where a sink connects to with TLS, and how; None if it does so without."""
     base = parts.scheme.partition("+")[0]
     authority, options = parts.authority, parts.options
-    secure = not parts.scheme.endswith(_PLAIN)
+    if base == "s3":
+        secure, authority = _find_bucket(options)
+    else:
+        secure = not parts.scheme.endswith(_PLAIN)
     files: dict[str, Any] = {key: options.get(key) for key in _FILES}
     if base == "otlp":
         from otel_audit.sinks.otlp.settings import resolve as resolve_otlp
@@ -137,6 +142,13 @@ def _find_target(parts: SinkUrl) -> _Target | None:
     hosts = ",".join(_with_port(host, _PORTS.get(base)) for host in authority.split(","))
     allow = options["allow"].split(",") if "allow" in options else _OTLP_ALLOWS if base == "otlp" else ()
     return _Target(parse_endpoints(hosts), HostPolicy(tuple(allow)), TlsSettings(**files))
+
+
+def _find_bucket(options: Mapping[str, str]) -> tuple[bool, str]:
+    """Return whether a bucket is reached with TLS, and the host, as far as can be told here."""
+    region = options.get("region") or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+    url = urlsplit(options.get("endpoint", f"https://s3.{region}.amazonaws.com"))
+    return url.scheme == "https", url.netloc
 
 
 def _with_port(host: str, port: int | None) -> str:

