@@ -170,7 +170,7 @@ def _options(data: Path, identities: Path, port: int, filer: int) -> list[str]:
         "-ip=127.0.0.1",
         "-ip.bind=127.0.0.1",
         *ports,
-        "-volume.max=20",
+        "-volume.max=400",  # each bucket takes some of its own
         "-master.volumeSizeLimitMB=64",
         "-master.telemetry=false",
         "-master.resumeState=false",

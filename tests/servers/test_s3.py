@@ -419,9 +419,10 @@ class Test_checkpoints_at_an_anchor:
         trail = otel_audit.configure(
             journal=tmp_path / "journal", sinks=[], signing_key_file=tmp_path / "key.pem", anchors=[anchor]
         )
-        for _ in range(3):
+        for stored in range(1, 4):
             trail.record("invoice.pay")
             trail.flush()
+            wait_until("the checkpoint is stored", lambda least=stored: len(s3.keys(bucket)) >= least)
         assert trail.close(30)
         return tmp_path / "journal"
 
