@@ -337,7 +337,7 @@ def ranges(keys: list[str]) -> dict[str, list[tuple[int, int]]]:
 def test_nothing_is_missing_or_stored_twice_when_senders_are_killed(
     server: SeaweedFS, s3: S3, bucket: str, tmp_path: Path
 ) -> None:
-    url = url_of(s3, bucket, max_bytes="64KiB", linger="50ms", retain="1d")
+    url = url_of(s3, bucket, max_bytes="1MiB", linger="20ms", retain="1d")
     settings = {"journal": str(tmp_path / "journal"), "sinks": [url]}
     chance = random.Random(7)
     said, sent = [], 0
