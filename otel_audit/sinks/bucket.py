@@ -139,6 +139,7 @@ class Bucket:
         self._plaintext = self._endpoint is not None and self._endpoint.startswith("http:")
         self._http: HttpClient | None = None
         self._host = ""
+        self._retry_after: float | None = None
         if self._endpoint is not None:
             self._connect_to(self._expected_host())
         self._session = botocore.session.Session(profile=profile)
@@ -245,7 +246,8 @@ class Bucket:
 
     def _failure(self, refusal: _RefusedError) -> SinkUnavailable:
         said = f"{self} answered {refusal.status} {refusal.code}{self._hint(refusal)}"
-        return SinkUnavailable(f"{said}{f': {refusal.said}' if refusal.said else ''}")
+        message = f"{said}{f': {refusal.said}' if refusal.said else ''}"
+        return SinkUnavailable(message, retry_after=self._retry_after)
 
     def _hint(self, refusal: _RefusedError) -> str:
         if refusal.code == "InvalidRequest" and self.lock.asked:
@@ -303,6 +305,7 @@ class Bucket:
         headers = {name: _text(value) for name, value in request.headers.items() if name.lower() not in _OURS}
         target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
         answer = http.request(request.method, target, _bytes(request.body), headers)
+        self._retry_after = answer.retry_after
         return AWSResponse(request.url, answer.status, answer.headers, _Raw(answer.body))
 
     def _connect_to(self, host: str) -> HttpClient:

@@ -36,10 +36,10 @@ class FileNote(NamedTuple):
 
 
 def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> Iterator[FileNote]:
-    """Read files with one note each, and directories as anchors keep them: `<stream>[.<anchor>].checkpoint`, or all that
-    a stream ever had, as `<stream>/<size>-<digest>.checkpoint`.
+    """Read files with one note each, and directories as anchors keep them.
 
-    A time stamp over a note is read with it.
+    These hold `<stream>[.<anchor>].checkpoint`, or all that a stream ever had: `<stream>/<size>-<digest>.checkpoint`. A
+    time stamp over a note is read with it.
     """
     for place in [os.fspath(path) for path in paths]:
         for path in _expand(place) if os.path.isdir(place) else [place]:
@@ -47,7 +47,7 @@ def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> I
                 with open_source(Source(path)) as file:
                     raw = _read(file)
                 reply = _read_stamp(path)
-            except Unreadable as error:
+            except Unreadable as error:  # noqa: PERF203 - every file is read
                 findings.add(Finding("UNREADABLE", path, detail=str(error)))
             else:
                 yield FileNote(path, raw, _promised_stream(path), reply)

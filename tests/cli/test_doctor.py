@@ -420,3 +420,48 @@ def test_otlp_over_plain_text_by_the_standard_variable_is_told(journal: Path, mo
 def test_a_host_that_the_policy_refuses_is_a_failure(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_sink(monkeypatch, "logstash+tls://169.254.169.254:5044")
     assert found(canary=False)["settings"].status == "fail"
+
+
+LOCKED = b"""<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>
+<Mode>%b</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>"""
+UNLOCKED = b"<Error><Code>ObjectLockConfigurationNotFoundError</Code></Error>"
+
+
+@pytest.mark.parametrize(
+    ("reply", "options", "status", "said"),
+    [
+        (Reply(body=LOCKED % b"COMPLIANCE"), "", "ok", "COMPLIANCE"),
+        (Reply(body=LOCKED % b"GOVERNANCE"), "", "warn", "s3:BypassGovernanceRetention lifts it"),
+        (Reply(body=LOCKED % b"GOVERNANCE"), "&retain=7y", "ok", "COMPLIANCE for 7y is asked for"),
+        (Reply(404, UNLOCKED), "", "warn", "can be deleted"),
+        (Reply(404, UNLOCKED), "&retain=7y", "fail", "can be deleted"),
+        (Reply(403), "&retain=7y", "unknown", "COMPLIANCE for 7y is asked for"),
+        (Reply(500), "", "fail", "answered 500"),
+    ],
+)
+def test_what_a_bucket_promises(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, reply: Reply, options: str, status: str, said: str
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIATEST")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s3cret")
+    with Server(default=reply) as server:
+        with_sink(monkeypatch, f"s3://worm/audit?endpoint=http://{server.host}&allow=loopback{options}")
+        results = found(canary=False)
+
+    assert results["lock of s3"].status == status
+    assert said in results["lock of s3"].what
+    assert results["TLS of s3"].what == "records go out in plain text"
+
+
+def test_the_certificate_of_an_s3_server_is_looked_at(
+    journal: Path, monkeypatch: pytest.MonkeyPatch, certificates: Certificates
+) -> None:
+    with Receiver(certificates.server_context()) as receiver:
+        host = f"127.0.0.1:{receiver.port}"
+        with_sink(
+            monkeypatch, f"s3://worm/audit?endpoint=https://{host}&allow=loopback&ca_file={certificates.ca}&timeout=1"
+        )
+        check = found(canary=False, timeout=5.0)[f"TLS of s3, {host}"]
+
+    assert check.status == "warn"
+    assert "expires" in check.what

@@ -284,6 +284,12 @@ class Test_a_part_that_is_not_known_to_be_stored_is_sent_again_later:
         sent = [each.method for each in server.received]
         assert sent.count("PUT") == 1, "the shipper tries again, nobody else"
 
+    def test_when_it_is_asked_for(self, server: Server) -> None:
+        server.script(Reply(503, headers={"Retry-After": "7"}))
+        with pytest.raises(SinkUnavailable) as caught:
+            sink_of(server).send(sealed(1))
+        assert caught.value.retry_after == 7
+
     def test_without_credentials(self, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("AWS_ACCESS_KEY_ID")
         monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
