@@ -22,7 +22,7 @@ from otel_audit import __version__
 from otel_audit.errors import ConfigurationError
 
 from .base import SinkUnavailable
-from .http import HttpClient, excerpt
+from .http import Answer, HttpClient, excerpt
 from .objectlock import ObjectLock
 from .tls import TlsSettings, TlsVersion
 from .urls import SinkUrl, nearest
@@ -140,6 +140,7 @@ class Bucket:
         self._http: HttpClient | None = None
         self._host = ""
         self._retry_after: float | None = None
+        self._unsent: str | None = None
         if self._endpoint is not None:
             self._connect_to(self._expected_host())
         self._session = botocore.session.Session(profile=profile)
@@ -237,12 +238,16 @@ class Bucket:
     def _call(self, operation: str, **parameters: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
+        self._unsent = None
         try:
             return getattr(self._open(), operation)(Bucket=self.name, **self._owner, **parameters)
         except ClientError as error:
-            raise _RefusedError(error.response) from error
+            response = error.response
         except BotoCoreError as error:
             raise SinkUnavailable(f"{self}: {excerpt(str(error), ())}") from error
+        if self._unsent is not None:
+            raise SinkUnavailable(self._unsent)
+        raise _RefusedError(response)
 
     def _failure(self, refusal: _RefusedError) -> SinkUnavailable:
         said = f"{self} answered {refusal.status} {refusal.code}{self._hint(refusal)}"
@@ -291,22 +296,32 @@ class Bucket:
         return f"{self.name}.{host}" if self._style() == "virtual" else host
 
     def _carry(self, request: Any, **_: Any) -> Any:
-        """Send a signed request and return its answer: what botocore would do itself without this."""
+        """Send a signed request and return its answer: what botocore would do itself without this.
+
+        An exception would make a reference cycle in there, with the body in it, and memory grow with each try while a
+        server is down. So what goes wrong is noted, and an answer made up that `_call` knows for what it is.
+        """
         from botocore.awsrequest import AWSResponse
 
+        try:
+            answer = self._exchange(request)
+        except (SinkUnavailable, ConfigurationError) as error:
+            self._unsent = f"{self}: {error}"
+            return AWSResponse(request.url, 400, {}, _Raw())
+        self._retry_after = answer.retry_after
+        return AWSResponse(request.url, answer.status, answer.headers, _Raw(answer.body))
+
+    def _exchange(self, request: Any) -> Answer:
         url = urlsplit(request.url)
         if (url.scheme == "http") is not self._plaintext:
             raise SinkUnavailable(
-                f"{self}: AWS_ENDPOINT_URL names {url.scheme}://{url.netloc}; plain text takes an endpoint=http://..."
+                f"AWS_ENDPOINT_URL names {url.scheme}://{url.netloc}; plain text takes an endpoint=http://..."
             )
         if self._endpoint is not None and url.netloc != self._host:
-            raise SinkUnavailable(f"{self}: the server sends requests on to {url.netloc}, which endpoint does not name")
-        http = self._connect_to(url.netloc)
+            raise SinkUnavailable(f"the server sends requests on to {url.netloc}, which endpoint does not name")
         headers = {name: _text(value) for name, value in request.headers.items() if name.lower() not in _OURS}
         target = f"{url.path or '/'}?{url.query}" if url.query else url.path or "/"
-        answer = http.request(request.method, target, _bytes(request.body), headers)
-        self._retry_after = answer.retry_after
-        return AWSResponse(request.url, answer.status, answer.headers, _Raw(answer.body))
+        return self._connect_to(url.netloc).request(request.method, target, _bytes(request.body), headers)
 
     def _connect_to(self, host: str) -> HttpClient:
         if self._http is None or host != self._host:

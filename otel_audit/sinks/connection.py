@@ -241,7 +241,10 @@ def _connect_any(addresses: Sequence[Address], deadline: float) -> socket.socket
         except OSError as error:
             sock.close()
             failure = OSError(f"{sockaddr[0]!s}: {_explain(error)}")
-    raise failure
+    try:
+        raise failure
+    finally:
+        del failure  # else it and this frame would hold each other, and with them the batch that was to be sent
 
 
 def _tune(sock: socket.socket) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
+import gc
 import gzip
 import re
 import socket
@@ -419,3 +421,30 @@ def test_years_are_calendar_years(retain: str, until: str) -> None:
 def test_what_a_bucket_promises_is_read(server: Server, reply: Reply, state: LockState | None) -> None:
     server.script(reply)
     assert sink_of(server).bucket.lock_state() is state
+
+
+@pytest.mark.parametrize("failure", ["nobody there", "no answer", "no HTTP", "503", "another object"])
+def test_a_try_that_fails_leaves_nothing_in_memory(server: Server, failure: str) -> None:
+    replies = {
+        "no answer": [Reply(hang=True)],
+        "no HTTP": [Reply(raw=b"SSH-2.0-OpenSSH_9.2\r\n")],
+        "503": [Reply(503)],
+        "another object": [TAKEN, head(None), Reply(body=b"other\n")],
+    }
+    sink = sink_of(server, timeout=0.2)
+    sink.send(sealed(1))
+    if failure == "nobody there":
+        sink = sink_of(server, endpoint="http://127.0.0.1:9")
+    server.script(*replies.get(failure, []))
+    batch = Batch("0" * 32, range(1, 2), lines_of(sealed(1)))
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(batch.data)
+        with contextlib.suppress(SinkUnavailable, RecordsRefused):
+            sink.send(batch)
+            pytest.fail("this was to fail")
+        after = sys.getrefcount(batch.data)
+    finally:
+        gc.enable()
+    assert after == before
