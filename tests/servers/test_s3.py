@@ -399,7 +399,7 @@ def test_nothing_is_missing_when_the_server_is_killed_and_memory_stays_bounded(
         while sent < 149_999:
             sent = sender.last_said()
         wait_until("all is archived", lambda: _archived(server.s3) >= 150_001, 120)
-        assert sender.peak_memory() < 80 * 1024
+        assert sender.peak_memory() < 96 * 1024, "far less than what was logged while the server was down"
         sender.kill()
         copy = server.s3.download("worm", "audit/", tmp_path / "copy")
     code, report = verify(copy)
