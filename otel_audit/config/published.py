@@ -173,7 +173,11 @@ def _page(kind: PlaceType) -> str | None:
     return None if kind.schemes[0] == "stdout" else f"sinks/{kind.module.rpartition('.')[2]}.md"
 
 
-_ANCHOR_PAGES: Final = {"tsa+https": "how-to/tsa.md", "witness+https": "how-to/witness.md"}
+_ANCHOR_PAGES: Final = {
+    "tsa+https": "how-to/tsa.md",
+    "witness+https": "how-to/witness.md",
+    "s3": "how-to/worm-bucket.md",
+}
 """How-to pages of anchors, by their first scheme."""
 
 
