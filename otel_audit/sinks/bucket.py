@@ -118,6 +118,8 @@ class Bucket:
             )
         if expected_owner is not None and not re.fullmatch("[0-9]{12}", expected_owner):
             raise ConfigurationError("expected_owner is an account id: 12 digits")
+        if timeout <= 0:
+            raise ConfigurationError("timeout is not positive")
         self.name = name
         self.lock = lock
         self._endpoint = None if endpoint is None else _check_endpoint(endpoint)
@@ -144,11 +146,7 @@ class Bucket:
         if self._endpoint is not None:
             self._connect_to(self._expected_host())
         self._session = botocore.session.Session(profile=profile)
-        if profile is not None and profile not in self._session.available_profiles:
-            raise ConfigurationError(
-                f"there is no profile {profile!r}{nearest(profile, self._session.available_profiles)}"
-            )
-        self._region = region or self._find_region()
+        self._region = self._find_region(region, profile)
         self._client: Any = None
 
     def put(
@@ -209,11 +207,13 @@ class Bucket:
     def __str__(self) -> str:
         return f"s3://{self.name}"
 
-    def _find_region(self) -> str:
+    def _find_region(self, given: str | None, profile: str | None) -> str:
         from botocore.exceptions import BotoCoreError
 
         try:
-            region = self._session.get_config_variable("region")
+            if profile is not None and profile not in (known := self._session.available_profiles):
+                raise ConfigurationError(f"there is no profile {profile!r}{nearest(profile, known)}")
+            region = given or self._session.get_config_variable("region")
         except BotoCoreError as error:
             raise ConfigurationError(str(error)) from error
         if region is None and self._endpoint is None:

@@ -73,9 +73,9 @@ class HttpClient:
         server_name: str | None = None,
         minimum_tls_version: TlsVersion = "1.2",
         what: str = "audit records",
-        most_answered: int = _MAX_ANSWER,
+        most_answered: int | None = None,
     ) -> None:
-        """`what` is sent, for messages; `most_answered` is the longest body, in bytes, that an answer may have."""
+        """`what` is sent, for messages; `most_answered` is the longest body, in bytes, of an answer (8 MiB)."""
         tls = TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version)
         if plaintext:
             if tls != TlsSettings():
@@ -86,7 +86,7 @@ class HttpClient:
                 stacklevel=3,
             )
         self._timeout = timeout
-        self._most_answered = most_answered
+        self._most_answered = most_answered or _MAX_ANSWER
         self._scheme_port = 80 if plaintext else 443
         self._channel = _Channel(
             parse_endpoints(_with_ports(hosts, default_port or self._scheme_port)),

@@ -33,7 +33,8 @@ def test_a_request_arrives_as_it_was_given(server: Server) -> None:
     (received,) = server.received
     assert (received.path, received.body, received.headers["x-one"]) == ("/a?b=c", b"body", "1")
     assert received.headers["host"] == server.host
-    assert answer == (200, "text/plain", b"ok", None)
+    assert answer[:4] == (200, "text/plain", b"ok", None)
+    assert answer.headers["Content-Length"] == "2"
 
 
 def test_one_connection_serves_many_requests(server: Server) -> None:
@@ -180,3 +181,15 @@ def test_a_header_that_would_break_a_request_is_refused(headers: dict[str, str])
 
 def test_an_excerpt_repeats_no_secret_and_no_control_character() -> None:
     assert excerpt(b"token=hunter2\x1b[31m\n" + b"x" * 500, ["hunter2"]).startswith("token=*** [31m")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT"])
+def test_other_methods_go_over_the_same_connection(server: Server, method: str) -> None:
+    client = client_of(server)
+    server.script(Reply(body=b"found", headers={"X-Two": "2"}))
+    answer = client.request(method, "/a", b"", {})
+    client.post("/", b"x", {})
+
+    assert (answer.status, answer.body, answer.headers["X-Two"]) == (200, b"" if method == "HEAD" else b"found", "2")
+    assert [each.method for each in server.received] == [method, "POST"]
+    assert {each.connection for each in server.received} == {1}

@@ -360,6 +360,7 @@ def test_plain_text_takes_the_word_in_the_url(server: Server, monkeypatch: pytes
         ("s3://worm/audit?region=x&expected_owner=me", "12 digits"),
         ("s3://worm/audit?region=x&profile=none", "no profile 'none'"),
         ("s3://worm/audit?region=x&max_bytes=0", "at least 1"),
+        ("s3://worm/audit?region=x&timeout=0", "not positive"),
         ("s3://worm/audit?region=x&ca_file=/nowhere.pem", "ca_file /nowhere.pem"),
         ("s3://worm/audit?endpoint=minio:9000", "write https://host"),
         ("s3://worm/audit?endpoint=https://minio:9000/path", "write https://host"),
@@ -370,6 +371,12 @@ def test_a_mistake_is_told_when_the_sink_is_made(url: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=re.escape(said)) as caught:
         S3Sink.from_url(url)
     assert "s3cret" not in str(caught.value)
+
+
+def test_a_broken_aws_configuration_is_told_when_the_sink_is_made(tmp_path: Path) -> None:
+    (tmp_path / "config").write_text("[default\n")
+    with pytest.raises(ConfigurationError, match="Unable to parse config file"):
+        S3Sink(bucket="worm")
 
 
 def test_a_url_says_it_all(server: Server) -> None:
