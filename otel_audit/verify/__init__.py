@@ -11,7 +11,7 @@ standard library alone.
 from __future__ import annotations
 
 from .findings import CODES, Code, Finding, Findings, Severity
-from .report import Report, StreamSummary
+from .report import Input, Report, StreamSummary
 from .run import Progress, verify
 
 __all__ = [
@@ -19,6 +19,7 @@ __all__ = [
     "Code",
     "Finding",
     "Findings",
+    "Input",
     "Progress",
     "Report",
     "Severity",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
+from hashlib import sha256
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
@@ -40,6 +41,8 @@ class Reading:
     other_lines: int = 0
     signatures: int = 0
     """How many signatures on OTLP records were checked and are good."""
+    sha256: str | None = None
+    """Of the source as it lies there, where that was asked and it could be read to its end."""
     needs_index: bool = False
     """Whether it has to be read again, with an index."""
 
@@ -57,8 +60,9 @@ def read_source(
     """
     reading = Reading(source)
     judge = _Judge(reading, rules, index, Documents(source.path, reading.findings, otel_keys))
+    digest = sha256() if rules.digests else None
     try:
-        with open_source(source) as file:
+        with open_source(source, None if digest is None else digest.update) as file:
             for part in read_blocks(file.read):
                 before = reading.bytes
                 judge.take(part)
@@ -67,6 +71,8 @@ def read_source(
                     return Reading(source, needs_index=True)
     except Unreadable as error:
         reading.findings.add(Finding("UNREADABLE", source.path, detail=str(error)))
+    else:
+        reading.sha256 = None if digest is None else digest.hexdigest()
     judge.finish()
     return reading
 

@@ -9,7 +9,7 @@ from otel_audit.integrity.findings import Tier
 
 from .findings import Findings, Severity
 
-__all__ = ["SCHEMA", "Report", "StreamSummary"]
+__all__ = ["SCHEMA", "Input", "Report", "StreamSummary"]
 
 SCHEMA: Final = "otel-audit.verify/1"
 
@@ -45,6 +45,18 @@ class StreamSummary:
     """When that was, by the authority's clock; empty if there is none."""
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Input:
+    """One source as it was read."""
+
+    path: str
+    bytes: int
+    """Decompressed."""
+    lines: int
+    sha256: str | None
+    """Of the file as it lies there; None if that was not asked for, or it could not be read to its end."""
+
+
 @dataclasses.dataclass(slots=True)
 class Report:
     """The outcome of one run."""
@@ -58,6 +70,7 @@ class Report:
     otel_signatures: int = 0
     """Signatures on OTLP records that were checked and are good."""
     strict: bool = False
+    inputs: list[Input] = dataclasses.field(default_factory=list)
 
     @property
     def verdict(self) -> Severity:

@@ -15,7 +15,7 @@ from .joining import Stream, join
 from .links import Links
 from .lookup import Lookup
 from .reading import Reading, read_source
-from .report import Report, StreamSummary
+from .report import Input, Report, StreamSummary
 from .sources import STDIN, Missing, Source, find_sources, find_unread
 from .span import Rules
 from .unordered import Index
@@ -47,6 +47,7 @@ def verify(
     anchors: Sequence[str | os.PathLike[str]] = (),
     revocations: Sequence[str | os.PathLike[str]] = (),
     otel_keys: TrustedKeys | None = None,
+    digests: bool = False,
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Report:
@@ -70,6 +71,7 @@ def verify(
         revocations: files with key revocations, which count by the policy's `revoker` lines.
         otel_keys: whose signatures on OTLP records count (`audit.integrity.*`; `otel_audit.otel.signed`). Without them
             signatures are not checked, and a note says so.
+        digests: take each source's SHA-256 as well, for `Report.inputs`.
         jobs: processes to read sources with.
         progress: told how many bytes were read.
 
@@ -79,7 +81,7 @@ def verify(
         ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by.
     """
     asked = Asked(policy, pins, checkpoints, anchors, revocations)
-    rules = Rules(parsed_copy, mixed, unordered, max_silence, asked.anything, asked.wants_times)
+    rules = Rules(parsed_copy, mixed, unordered, max_silence, asked.anything, asked.wants_times, digests)
     findings = Findings()
     found: list[Source] = []
     for source in find_sources(sources):
@@ -113,6 +115,7 @@ def verify(
         findings=findings,
         otel_signatures=sum(reading.signatures for reading in readings),
         strict=strict,
+        inputs=[Input(reading.source.path, reading.bytes, reading.lines, reading.sha256) for reading in readings],
     )
 
 

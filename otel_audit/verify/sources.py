@@ -11,7 +11,7 @@ import re
 import stat
 import sys
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
 __all__ = [
@@ -161,8 +161,10 @@ def segments_beside(path: str, stream: str) -> Iterator[Source]:
 
 
 @contextlib.contextmanager
-def open_source(source: Source) -> Iterator[Reader]:
+def open_source(source: Source, watch: Callable[[bytes], object] | None = None) -> Iterator[Reader]:
     """Open a source for reading, decompressed if it is gzip or zstd, up to the size it has now.
+
+    `watch` is shown the bytes as they lie in the source, each once and in order.
 
     Raises:
         Unreadable: it is not a regular file, or the system refuses.
@@ -170,6 +172,7 @@ def open_source(source: Source) -> Iterator[Reader]:
     try:
         with contextlib.ExitStack() as stack:
             raw = _Bounded(sys.stdin.buffer, None) if source.path == STDIN else _open_file(source.path, stack)
+            raw.watch = watch
             yield _decompress(raw, stack)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) else None
@@ -194,6 +197,7 @@ class _Bounded:
         self._left = size
         self._start = b""
         self.taken = 0
+        self.watch: Callable[[bytes], object] | None = None
 
     def peek(self, size: int) -> bytes:
         """Return the first bytes without taking them."""
@@ -210,10 +214,11 @@ class _Bounded:
         return chunk
 
     def _read(self, size: int) -> bytes:
-        if self._left is None:
-            return self._file.read(size)
-        chunk = self._file.read(min(size, self._left))
-        self._left -= len(chunk)
+        chunk = self._file.read(size if self._left is None else min(size, self._left))
+        if self._left is not None:
+            self._left -= len(chunk)
+        if self.watch is not None:
+            self.watch(chunk)
         return chunk
 
 

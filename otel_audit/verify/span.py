@@ -47,6 +47,8 @@ class Rules:
     """Whether every stream is checked against signatures; else only one that names its keys."""
     times: bool = False
     """Whether that check needs every record's time."""
+    digests: bool = False
+    """Whether the SHA-256 of every source is wanted."""
 
     def longest_silence(self, interval: float) -> float | None:
         """Return how many seconds may pass without a record, given the interval of heartbeats (0 if none)."""
