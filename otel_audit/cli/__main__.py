@@ -22,6 +22,7 @@ __all__ = ["COMMANDS", "main"]
 COMMANDS: Final[dict[str, str]] = {
     "demo": "demo",
     "verify": "verify",
+    "report": "report",
     "tail": "tail",
     "show": "show",
     "keys": "keys",

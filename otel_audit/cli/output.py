@@ -6,16 +6,15 @@ import contextlib
 import errno
 import os
 import sys
-import unicodedata
 from typing import Final, Literal, TextIO
+
+from otel_audit.spelling import spell_out as escape
 
 __all__ = ["Style", "complain", "escape", "is_terminal", "paint", "say", "set_color"]
 
 Style = Literal["good", "bad", "doubtful", "dim", "strong"]
 
 _CODES: Final[dict[Style, str]] = {"good": "32", "bad": "1;31", "doubtful": "33", "dim": "2", "strong": "1"}
-_ACTIVE: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
-"""Unicode categories of characters that move the cursor, turn the writing direction, or cannot be seen."""
 
 _choice = "auto"
 
@@ -43,17 +42,6 @@ def _wants_color(stream: TextIO) -> bool:
     if os.environ.get("NO_COLOR"):  # https://no-color.org
         return False
     return bool(os.environ.get("FORCE_COLOR")) or is_terminal(stream)
-
-
-def escape(text: str) -> str:
-    """Return the text with every character that could act on a terminal spelled out (`\\x1b`, `\\u202e`)."""
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_spell(each) if unicodedata.category(each) in _ACTIVE else each for each in text)
-
-
-def _spell(character: str) -> str:
-    return character.encode("unicode_escape", "backslashreplace").decode()
 
 
 def say(text: str = "") -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from otel_audit.otel.signed import TrustedKeys
     from otel_audit.verify import Finding, Report
 
-__all__ = ["HELP", "add_arguments", "run"]
+__all__ = ["HELP", "add_arguments", "add_checking_arguments", "check", "read_policy", "run"]
 
 HELP = "Check audit streams: nothing changed, nothing missing, nothing added."
 
@@ -31,10 +31,15 @@ _MOST_STREAMS_SHOWN: Final = 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `verify` takes."""
+    add_checking_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print a machine-readable report (otel-audit.verify/1)")
+
+
+def add_checking_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare what `check` goes by."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
     parser.add_argument("sources", nargs="+", metavar="SRC", help="files, directories, glob patterns, or - for stdin")
-    parser.add_argument("--json", action="store_true", help="print a machine-readable report (otel-audit.verify/1)")
     parser.add_argument(
         "--strict", action="store_true", help="turn incomplete, unverifiable and empty into exit code 1"
     )
@@ -96,12 +101,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Check, print, and return the verdict's exit code."""
+    began = time.monotonic()
+    report = check(args)
+    if args.json:
+        say(json.dumps(report.as_json(), indent=2))
+    elif not args.quiet:
+        _print(report, time.monotonic() - began)
+    return report.exit_code
+
+
+def check(args: argparse.Namespace, *, digests: bool = False) -> Report:
+    """Check as the arguments ask, and keep the pins.
+
+    Raises:
+        ConfigurationError: the arguments contradict each other, or what they name is not what it should be.
+    """
     from otel_audit.verify import Severity, verify
 
-    policy, pins = _read_policy(args), _read_pins(args)
+    policy, pins = read_policy(args), _read_pins(args)
     gc.disable()  # nothing here makes cycles; looking for them would take a fifth of the time
     progress = _ProgressLine(shown=is_terminal(sys.stderr) and not args.quiet)
-    began = time.monotonic()
     report = verify(
         args.sources,
         strict=args.strict,
@@ -115,20 +134,22 @@ def run(args: argparse.Namespace) -> int:
         anchors=args.anchor,
         revocations=args.revocation,
         otel_keys=_read_otel_keys(args),
+        digests=digests,
         jobs=args.jobs,
         progress=progress.advance,
     )
     progress.end()
     if pins is not None and report.findings.verdict() not in {Severity.TAMPERED, Severity.UNREADABLE}:
         _save(pins, args.pin)
-    if args.json:
-        say(json.dumps(report.as_json(), indent=2))
-    elif not args.quiet:
-        _print(report, time.monotonic() - began)
-    return report.exit_code
+    return report
 
 
-def _read_policy(args: argparse.Namespace) -> Policy | None:
+def read_policy(args: argparse.Namespace) -> Policy | None:
+    """Return the policy that the arguments name.
+
+    Raises:
+        ConfigurationError: it is none, or `--max-age` is given without one.
+    """
     from otel_audit.errors import ConfigurationError
 
     if args.policy is None:

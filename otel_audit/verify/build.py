@@ -21,7 +21,7 @@ __all__ = ["build"]
 
 _PACKAGE: Final = Path(__file__).parents[1]
 _ROOMS: Final = ("integrity", "verify")
-_FILES: Final = ("record.py", "canonical.py", "chain.py", "errors.py")
+_FILES: Final = ("record.py", "canonical.py", "chain.py", "errors.py", "spelling.py")
 _COMMANDS: Final = {"verify": "verify", "verify-proof": "verify_proof", "compare": "compare"}
 _BEGINNING: Final = (1980, 1, 1, 0, 0, 0)
 """The only moment that a zip file's entries need to state, so that two builds are the same."""

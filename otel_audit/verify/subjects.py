@@ -1,0 +1,46 @@
+"""What the findings are about: five things that hold or fail independently of each other."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Final
+
+__all__ = ["SUBJECTS", "Subject"]
+
+
+class Subject(Enum):
+    """One thing that a check says something about. The value is what it asks."""
+
+    CONTENT = "Is each record the one that was sealed?"
+    CONTINUITY = "Are all records here, in their order, and no others?"
+    SIGNATURES = "Are they the records that a trusted key signed?"
+    TIME = "Can the times be believed?"
+    ANCHORS = "Do they agree with what is kept outside the log's reach?"
+
+
+_CODES: Final[dict[Subject, str]] = {
+    Subject.CONTENT: """
+        NOT_A_RECORD OVERLONG_LINE DUPLICATE_MEMBER UNKNOWN_MEMBER BAD_SCHEMA NON_CANONICAL HASH_MISMATCH VALUE_MUTATED
+        PROJECTION_MISMATCH FORMAT_CHANGE UNKNOWN_FORMAT UNREADABLE OTHER_LINES
+    """,
+    Subject.CONTINUITY: """
+        PREV_MISMATCH SEQ_GAP MISSING_SEGMENT ORDER DUPLICATE SEGMENT_NAME FORK FOREIGN_STREAM AFTER_CLOSE SECOND_OPEN
+        NO_OPEN HEAD_CUT TRUNCATED EXTENDED LINK_MISMATCH MISSING_STREAM TORN_MISMATCH STREAM_NOT_GIVEN NOT_READ
+        CHILD_NOT_FOUND LINK_UNCHECKED PRUNED TORN_TAIL TORN_DECLARED TORN_REPEAT UNCLOSED RECORDS_LOST
+        PIPELINE_DEGRADED SUPPRESSED REPEAT_UNEXPLAINED EMPTY_SEGMENT TOO_MANY_STREAMS MISSING_PATH EMPTY TORN_DOCUMENT
+        REPEATED_LINES IDENTICAL_COPIES
+    """,
+    Subject.SIGNATURES: """
+        OTEL_SIGNATURE_BAD OTEL_SIGNATURE_UNKNOWN_KEY OTEL_SIGNATURE_MISSING OTEL_SIGNATURES_UNCHECKED
+        CHECKPOINT_MALFORMED CHECKPOINT_UNSIGNED CHECKPOINT_EXTENSION BAD_SIGNATURE UNKNOWN_SIGNER FOREIGN_CHECKPOINT
+        CHECKPOINT_ROOT CHECKPOINT_SIZE CHECKPOINT_ORDER SIGNED_TRUNCATED CHECKPOINT_LATE TOO_MANY_CHECKPOINTS NO_POLICY
+        NOT_SIGNED UNSIGNED_TAIL KEY_CHANGED KEY_REVOKED ROTATION_INVALID EPOCH_ORDER EPOCH_MISSING EPOCH_UNSEALED
+    """,
+    Subject.TIME: "CLOCK_BACK CLOCK_STEP SILENCE TIME_IN_FUTURE EPOCH_TIME STALE",
+    Subject.ANCHORS: """
+        EQUIVOCATION PRUNED_BEYOND NOT_ANCHORED QUORUM_MISSED PIN_MISMATCH PIN_TRUNCATED PIN_MISSING_LOG NOT_PINNED
+    """,
+}
+
+SUBJECTS: Final[dict[str, Subject]] = {code: subject for subject, codes in _CODES.items() for code in codes.split()}
+"""Code -> what it is about."""
