@@ -39,6 +39,7 @@ _MOST_STREAMS: Final = 1_000
 _MOST_ROWS: Final = 24
 _LONGEST_SHOWN: Final = 256 * 1024
 _LONGEST_ODD: Final = 4096
+_NARROWEST: Final = timedelta(milliseconds=10)
 _AROUND: Final = 2
 """Records before and behind what was found."""
 _TAIL: Final = re.compile(rb'"seq":([0-9]{1,16}),"stream":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"\}\Z')
@@ -48,6 +49,8 @@ _TIME: Final = slice(15, 45)
 _HASH_END: Final = HASH_MEMBER_LENGTH - 1
 _CHECKPOINT: Final = f'"event_name":"{Control.CHECKPOINT}"'.encode()
 _PROBLEM_SHARE: Final = 0.6
+_FIRST: Final = 2
+"""Records at a stream's beginning that are always among those chosen."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -138,7 +141,8 @@ def gather(
     others = Row([0] * COLUMNS)
     rows = {stream.stream: Row([0] * COLUMNS) for stream in ranked[:_MOST_ROWS]}
     wanted = _want(report, ranked, rows, others, moments)
-    chosen = _Chosen(len(wanted))
+    problems = any(found.severity is not Severity.NOTE for found in report.findings.listed)
+    chosen = _Chosen(len(wanted), problems=problems)
     result = Gathered([], 0, rows, others, start, bounds, {}, {}, {}, {}, {})
     look = _Look(report, wanted, _Wanted(others), chosen, result, parsed_copy=parsed_copy, mixed=mixed)
     if STDIN in look.paths:
@@ -172,7 +176,9 @@ def _bounds(streams: Sequence[StreamSummary]) -> tuple[str, list[str]]:
     if not start or not end:
         return "", []
     first, last = datetime.fromisoformat(start[:26]), datetime.fromisoformat(end[:26])
-    step = max(last - first, timedelta(0)) / COLUMNS
+    if last - first < _NARROWEST and first.year < 9999:
+        last = first + _NARROWEST
+    step = (last - first) / COLUMNS
     ends = [min(first + step * number, last) for number in range(1, COLUMNS)]  # `last` may be the end of the year 9999
     return start, [f"{end.isoformat(timespec='microseconds')}000Z" for end in (*ends, last)]
 
@@ -205,7 +211,7 @@ def _want(
             frozenset(near),
             asked,
             each.last_seq - share + 1,
-            frozenset({1, 2, *near, *asked}),
+            frozenset({*range(1, _FIRST + 1), *near, *asked}),
         )
     return wanted
 
@@ -218,29 +224,36 @@ def _places(found: Finding) -> tuple[int, ...]:
 
 
 class _Chosen:
-    """The selection as it grows: problems up to their share, then each stream's newest."""
+    """The selection as it grows: problems up to their share, the streams' first records, and their newest."""
 
-    def __init__(self, streams: int) -> None:
+    def __init__(self, streams: int, *, problems: bool) -> None:
+        """`streams` share what is left; `problems` says whether to leave room for any."""
         self._problems: dict[tuple[int, int, str], Shown] = {}
         self._problem_bytes = 0
+        self._firsts: list[Shown] = []
         self._newest: dict[str | None, list[tuple[int, int, Shown]]] = {}
         self._bytes: dict[str | None, int] = {}
-        share = 1 - _PROBLEM_SHARE
+        share = 1 - _PROBLEM_SHARE if problems else 1.0
         self._most_bytes = int(MOST_BYTES * share) // max(1, streams)
-        self._most = max(1, int(MOST_RECORDS * share) // max(1, streams))
+        self._most = max(1, int(MOST_RECORDS * share) // max(1, streams) - _FIRST)
         self._count = 0
 
     def add(self, shown: Shown) -> None:
         if shown.problem:
-            key = (shown.input, shown.line, shown.json)
-            if (
-                key not in self._problems
-                and len(self._problems) < MOST_RECORDS * _PROBLEM_SHARE
-                and self._problem_bytes + len(shown.json) <= MOST_BYTES * _PROBLEM_SHARE
-            ):
-                self._problems[key] = shown
-                self._problem_bytes += len(shown.json)
-            return
+            self._add_problem(shown)
+        elif (shown.seq or 0) <= _FIRST and len(shown.json) <= self._most_bytes and len(self._firsts) < MOST_RECORDS:
+            self._firsts.append(shown)
+        else:
+            self._add_newest(shown)
+
+    def _add_problem(self, shown: Shown) -> None:
+        key = (shown.input, shown.line, shown.json)
+        room = len(self._problems) < MOST_RECORDS * _PROBLEM_SHARE
+        if room and self._problem_bytes + len(shown.json) <= MOST_BYTES * _PROBLEM_SHARE and key not in self._problems:
+            self._problems[key] = shown
+            self._problem_bytes += len(shown.json)
+
+    def _add_newest(self, shown: Shown) -> None:
         kept = self._newest.setdefault(shown.stream, [])
         self._count += 1
         heapq.heappush(kept, (shown.seq or 0, self._count, shown))
@@ -251,14 +264,11 @@ class _Chosen:
 
     def all(self) -> list[Shown]:
         """Return the selection, problems first; of identical copies the first one."""
-        found = list(self._problems.values())
-        seen = {(each.stream, each.seq, each.json) for each in found}
-        for kept in self._newest.values():
-            for _, _, each in sorted(kept, key=lambda one: one[:2], reverse=True):
-                if (key := (each.stream, each.seq, each.json)) not in seen:
-                    seen.add(key)
-                    found.append(each)
-        return found
+        newest = (each for kept in self._newest.values() for _, _, each in sorted(kept, key=lambda one: one[:2]))
+        found: dict[tuple[str | None, int | None, str], Shown] = {}
+        for each in (*self._problems.values(), *self._firsts, *newest):
+            found.setdefault((each.stream, each.seq, each.json), each)
+        return list(found.values())
 
 
 class _Look:
@@ -334,11 +344,13 @@ class _Look:
                 self._take_checkpoint(want, line, column)
             if seq >= want.newest_from or seq in want.touched or number in near:
                 problem = number in near or seq in want.around
-                self._keep(place, line, number, want, (tail[2].decode(), seq, problem))
+                time = line[_TIME].decode("utf-8", "replace")
+                self._keep(place, line, number, want, (tail[2].decode(), seq, time, problem))
 
     def _take_odd(self, place: int, line: bytes, number: int, *, problem: bool) -> None:
         """Take a line that has no record's tail: a damaged one, or a copy that was parsed and written again."""
-        entry = examine(line, parsed_copy=self._parsed_copy)[0] if looks_like_record(line) else None
+        may_be_one = self._parsed_copy or looks_like_record(line)
+        entry = examine(line, parsed_copy=self._parsed_copy)[0] if may_be_one else None
         if entry is None:
             if problem and line:
                 self._show_text(place, line, number)
@@ -347,7 +359,7 @@ class _Look:
         want.row.cells[self._result.column(entry.time)] += 1
         if entry.seq >= want.newest_from or entry.seq in want.touched or problem:
             problem = problem or entry.seq in want.around
-            self._keep(place, line, number, want, (entry.stream, entry.seq, problem))
+            self._keep(place, line, number, want, (entry.stream, entry.seq, entry.time, problem))
 
     def _take_torn(self, place: int, rest: Remainder, near: set[int]) -> None:
         """Take what stands behind the last newline: no record, but perhaps what a finding is about."""
@@ -358,14 +370,13 @@ class _Look:
         text = line[:_LONGEST_ODD].decode("utf-8", "backslashreplace")
         self._chosen.add(Shown(place, number, None, None, "", False, as_json(text), True))
 
-    def _keep(self, place: int, line: bytes, number: int, want: _Wanted, record: tuple[str, int, bool]) -> None:
-        stream, seq, problem = record
+    def _keep(self, place: int, line: bytes, number: int, want: _Wanted, record: tuple[str, int, str, bool]) -> None:
+        stream, seq, time, problem = record
         stated = line[-66:-2].decode("ascii", "replace")
         sound = leaf_hash(line[:-_HASH_END] + b"}") == stated and _is_utf8(line)
-        time = line[_TIME].decode("utf-8", "replace") if line.startswith(b'{"@timestamp":"') else ""
-        if seq in want.moments and time:
+        if seq in want.moments:
             want.moments[seq] = time
-        if problem and time:
+        if problem:
             self._result.lines[self.paths[place], number] = time
         if seq == 1 and want.row is not self._rest.row:
             self._take_opening(stream, line)
