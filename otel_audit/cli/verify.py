@@ -205,6 +205,8 @@ def _print(report: Report, seconds: float) -> None:
     if report.findings.unlisted:
         more = ", ".join(f"{count} {code}" for code, count in sorted(report.findings.unlisted.items()))
         say(f"and, not listed: {more}")
+    if explained:
+        say("each code is explained in docs/verify-codes.md")
     if len(report.streams) <= _MOST_STREAMS_SHOWN:
         for stream in report.streams:
             end = "closed" if stream.closed else "open"

@@ -22,6 +22,7 @@ __all__ = ["build"]
 _PACKAGE: Final = Path(__file__).parents[1]
 _ROOMS: Final = ("integrity", "verify")
 _FILES: Final = ("record.py", "canonical.py", "chain.py", "errors.py", "spelling.py")
+_FOR_THE_CHECKOUT: Final = {Path(__file__).name, "published.py"}
 _COMMANDS: Final = {"verify": "verify", "verify-proof": "verify_proof", "compare": "compare"}
 _BEGINNING: Final = (1980, 1, 1, 0, 0, 0)
 """The only moment that a zip file's entries need to state, so that two builds are the same."""
@@ -60,7 +61,7 @@ def _contents() -> Iterator[tuple[str, str]]:
     yield "otel_audit/__init__.py", f"__version__ = {__version__!r}\n"
     commands = ("__init__", "__main__", "output", *_COMMANDS.values())
     paths = [_PACKAGE / name for name in _FILES]
-    paths += [each for room in _ROOMS for each in (_PACKAGE / room).glob("*.py") if each != Path(__file__)]
+    paths += [each for room in _ROOMS for each in (_PACKAGE / room).glob("*.py") if each.name not in _FOR_THE_CHECKOUT]
     paths += [_PACKAGE / "cli" / f"{name}.py" for name in commands]
     for path in paths:
         yield path.relative_to(_PACKAGE.parent).as_posix(), path.read_text(encoding="utf-8")

@@ -234,6 +234,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
         "Nothing, if no record is missing.",
     ),
     "OTHER_LINES": Code(Severity.NOTE, "Lines that are no audit records were skipped.", "Nothing."),
+    "TORN_REPEAT": Code(
+        Severity.NOTE,
+        "Beginnings of lines stand beside the same lines whole: a receiver kept what a broken connection had brought.",
+        "Nothing: each is, byte for byte, the beginning of a whole line in the same input.",
+    ),
     "REPEATED_LINES": Code(
         Severity.NOTE,
         "A segment begins with the last lines of the one before, as after a failed sync, and a record says why.",
@@ -328,6 +333,15 @@ class Findings:
     def discard(self, condition: Callable[[Finding], bool]) -> None:
         """Take back the findings of which this is true."""
         self.listed = [found for found in self.listed if not condition(found)]
+
+    def take_back(self, found: Finding) -> None:
+        """Take back one finding, listed or only counted."""
+        for place, each in enumerate(self.listed):
+            if each is found:
+                del self.listed[place]
+                return
+        self.unlisted[found.code] -= 1
+        self.unlisted += Counter()  # drops what is zero
 
     def counts(self) -> Counter[str]:
         """Return how many findings each code has."""

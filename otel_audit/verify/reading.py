@@ -15,6 +15,7 @@ from .documents import Documents
 from .envelopes import Envelope, choose_envelope
 from .findings import Finding, Findings
 from .lines import Block, Overlong, Remainder, read_blocks
+from .pieces import split_pieces
 from .sources import Source, Unreadable, open_source
 from .span import Rules, Shared, Span
 from .unordered import Index
@@ -176,6 +177,9 @@ class _Judge:
 
     def _take_line(self, line: bytes, number: int) -> None:
         entry, fault = examine(line, parsed_copy=self._rules.parsed_copy)
+        if fault is not None and fault.code == "NOT_A_RECORD" and not self._ordered and self._index is not None:
+            self._take_pieces(line, number, fault, self._index)
+            return
         if fault is not None:
             self._report(fault, entry, number)
             if self._foreign is None and (declared := declared_format(line)) is not None:
@@ -191,8 +195,18 @@ class _Judge:
             self._report(Fault("FOREIGN_STREAM", self._source.stream, entry.stream), entry, number)
         elif not self._ordered and self._index is not None:
             self._index.add(entry, self._source.path, number)
+            if fault is None and self._index.pieces.are_waiting:
+                self._index.pieces.see(line)
         elif (span := self._span_of(entry)) is not None:
             span.take(entry, number)
+
+    def _take_pieces(self, line: bytes, number: int, fault: Fault, index: Index) -> None:
+        """Take a line that is no record: perhaps beginnings of records, with a whole one behind them."""
+        pieces = split_pieces(line)
+        if len(pieces) > 1 and examine(pieces[-1], parsed_copy=self._rules.parsed_copy)[1] is None:
+            self._take_line(pieces.pop(), number)
+        found = self._report(fault, None, number)
+        index.pieces.hold(pieces, found)
 
     def _span_of(self, entry: Entry) -> Span | None:
         span = self._spans.get(entry.stream)
@@ -204,7 +218,7 @@ class _Judge:
             self._spans[entry.stream] = span
         return span
 
-    def _report(self, fault: Fault, entry: Entry | None, number: int) -> None:
+    def _report(self, fault: Fault, entry: Entry | None, number: int) -> Finding:
         stream, seq = (entry.stream, entry.seq) if entry else (None, None)
         last = self._reading.findings.last()
         if (
@@ -214,10 +228,10 @@ class _Judge:
             and last.continues_with(fault.code, entry.stream, entry.seq)
         ):
             last.count += 1
-            return
+            return last
         found = Finding(fault.code, self._source.path, number, stream=stream, seq=seq)
         found.expected, found.actual, found.detail = fault.expected, fault.actual, fault.detail
-        self._reading.findings.add(found)
+        return self._reading.findings.add(found)
 
     def _place_findings(self, block: Block) -> None:
         """Give the findings of this block their byte offsets."""

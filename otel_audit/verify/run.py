@@ -101,6 +101,7 @@ def verify(
             readings.append(reading)
             findings.extend(reading.findings)
             evidence.take(reading.spans)
+        index.pieces.settle([reading.source for reading in readings], findings, parsed_copy=parsed_copy)
         links = _check_together(readings, index, rules, findings, evidence)
     streams = links.streams
     records = sum(stream.records for stream in streams.values())

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from .content import Entry
 from .findings import Finding, Findings
+from .pieces import Pieces
 from .span import Rules, Shared, Span
 
 __all__ = ["Index"]
@@ -28,6 +29,8 @@ class Index:
     def __init__(self) -> None:
         self._database: sqlite3.Connection | None = None
         self._waiting: list[tuple[Any, ...]] = []
+        self.pieces = Pieces()
+        """Beginnings of lines among them."""
 
     def add(self, entry: Entry, file: str, line: int) -> None:
         """Keep one sound record's place."""

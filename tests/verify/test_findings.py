@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -852,6 +853,94 @@ def test_copies_are_no_fault_in_an_export(tmp_path: Path) -> None:
     report = check(tmp_path, [*lines, lines[4], lines[4]], unordered=True)
     (found,) = report.findings.listed
     assert (found.code, found.count, report.exit_code) == ("IDENTICAL_COPIES", 2, 0)
+
+
+HALF = slice(0, 100)
+
+
+@pytest.mark.parametrize("length", [1, 20, 44, 45, 46, 100, 300, -2])
+@pytest.mark.parametrize("place", [0, 5, 20])
+def test_the_beginning_of_a_line_beside_the_whole_one_is_no_fault_in_an_export(
+    length: int, place: int, tmp_path: Path
+) -> None:
+    lines = whole().lines
+    half = lines[7][:length] + b"\n"
+    report = check(tmp_path, [*lines[:place], half, *lines[place:]], unordered=True)
+    (found,) = report.findings.listed
+    assert (found.code, found.line, found.count, report.exit_code) == ("TORN_REPEAT", place + 1, 1, 0)
+    assert report.records == 20
+
+
+def test_beginnings_may_stand_one_behind_the_other_and_before_a_whole_line(tmp_path: Path) -> None:
+    lines = whole().lines
+    lines[10] = lines[7][HALF] + lines[12][:60] + lines[10]
+    report = check(tmp_path, [*lines, lines[3][HALF] + lines[4][HALF] + b"\n"], unordered=True)
+    (found,) = report.findings.listed
+    assert (found.code, found.line, found.count, report.exit_code) == ("TORN_REPEAT", 11, 2, 0)
+    assert report.records == 20
+
+
+def test_the_whole_line_may_stand_in_another_file(tmp_path: Path) -> None:
+    lines = whole().lines
+    (tmp_path / "a.jsonl").write_bytes(b"".join([*lines[10:], lines[7][HALF], b"\n"]))
+    (tmp_path / "b.jsonl").write_bytes(b"".join(lines[:10]))
+    report = verify([tmp_path / "b.jsonl", tmp_path / "a.jsonl"], unordered=True)
+    assert (codes(report), report.exit_code) == ({"TORN_REPEAT": 1}, 0)
+
+
+def test_in_any_envelope(tmp_path: Path) -> None:
+    lines = whole().lines
+    wrapped = [b"2026-11-21T00:00:00Z stdout F " + line for line in [*lines, lines[7][:-60] + b"\n"]]
+    report = check(tmp_path, wrapped, unordered=True)
+    assert (codes(report), report.exit_code) == ({"TORN_REPEAT": 1}, 0)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda half: half[:-1] + b"x",
+        lambda half: b"x" + half,
+        lambda half: half.replace(b"DELETE", b"CREATE"),
+        lambda half: half + b" ",
+        lambda half: b" " + half,
+        lambda half: half + half[:1],
+    ],
+)
+def test_what_is_not_exactly_a_beginning_is_what_it_was(spoil: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    lines = whole().lines
+    report = check(tmp_path, [*lines, spoil(lines[7][HALF]) + b"\n"], unordered=True)
+    assert report.exit_code == 1
+    assert "TORN_REPEAT" not in codes(report)
+
+
+def test_half_a_line_without_the_whole_one_is_a_destroyed_record(tmp_path: Path) -> None:
+    lines = whole().lines
+    lines[7] = lines[7][HALF] + b"\n"
+    report = check(tmp_path, lines, unordered=True)
+    assert (codes(report), report.exit_code) == ({"NOT_A_RECORD": 1, "SEQ_GAP": 1}, 1)
+
+
+def test_a_changed_line_explains_no_piece(tmp_path: Path) -> None:
+    lines = whole().lines
+    changed = lines[7].replace(b"gone 6", b"gone 9")
+    report = check(tmp_path, [*lines[:7], changed, *lines[8:], lines[7][HALF] + b"\n"], unordered=True)
+    assert report.exit_code == 1
+    assert "NOT_A_RECORD" in codes(report)
+    assert "TORN_REPEAT" not in codes(report)
+
+
+def test_in_a_journal_half_a_line_stays_a_fault(tmp_path: Path) -> None:
+    lines = whole().lines
+    report = check(tmp_path, [*lines[:8], lines[8][HALF] + b"\n", *lines[8:]])
+    assert (codes(report), report.exit_code) == ({"NOT_A_RECORD": 1}, 1)
+
+
+def test_more_pieces_than_findings_are_listed(tmp_path: Path) -> None:
+    lines = whole().lines
+    halves = [lines[number % 20][: 50 + number % 100] + b"\n" for number in range(2_500)]
+    report = check(tmp_path, [*halves, *lines], unordered=True)
+    assert (codes(report), report.exit_code) == ({"TORN_REPEAT": 1}, 0)
+    assert report.findings.listed[0].count == 2_500
 
 
 def test_strict_makes_everything_that_is_not_a_pass_a_failure(tmp_path: Path) -> None:
