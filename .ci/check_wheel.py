@@ -6,6 +6,8 @@ import configparser
 import sys
 import zipfile
 
+NEEDED = ("py.typed", "config/schema.json", "report/page.html", "report/page.css", "report/page.js")
+"""Files of the package that are no modules, and without which something fails."""
 TAKES_OVER = {"opentelemetry_distro", "opentelemetry_configurator"}
 """Entry points that would replace what the application's own OpenTelemetry set-up chose."""
 
@@ -22,8 +24,7 @@ def problems(path: str) -> list[str]:
     ours = {place for place in places if place == "otel_audit" or place.endswith(".dist-info")}
     found = [f"the wheel installs {place}" for place in places - ours]
     found += [f"the wheel registers {group}" for group in TAKES_OVER & set(entries.sections())]
-    if "otel_audit/py.typed" not in names:
-        found.append("the wheel lacks py.typed, so that type checkers ignore it")
+    found += [f"the wheel lacks {name}" for name in NEEDED if f"otel_audit/{name}" not in names]
     if "otel-audit" not in entries["console_scripts"]:
         found.append("the wheel lacks the command otel-audit")
     return found

@@ -21,8 +21,8 @@ _HEAD: Final = """\
 
 <!-- written by `python -m otel_audit.verify.published` -->
 
-Each finding has a code that never changes its meaning. `verify`, `verify --json`, the HTML report and this page use the same
-words. Look a code up here: what it means, what exit code it leads to, what to do next.
+Each finding has a code that never changes its meaning. `verify`, `verify --json`, the HTML report and this page use
+the same words. Look a code up here: what it means, what exit code it leads to, what to do next.
 
 | verdict | exit code | in one sentence |
 |---|---|---|
@@ -33,9 +33,9 @@ words. Look a code up here: what it means, what exit code it leads to, what to d
 | unverifiable | 4 | It cannot be judged with what was given. |
 | empty | 5 | Nothing is there where something should be. |
 
-When several apply, the gravest decides: 1, then 2, 4, 5, 3. A *note* changes no exit code. With `--strict`, the exit codes 3, 4 and 5
-become 1. *Tampered* does not say who or why: a disk fault or a careless script leaves the same marks. Keep the files
-as they are before anything else, and compare them with a copy held elsewhere.
+When several apply, the gravest decides: 1, then 2, 4, 5, 3. A *note* changes no exit code. With `--strict`, the exit
+codes 3, 4 and 5 become 1. *Tampered* does not say who or why: a disk fault or a careless script leaves the same marks.
+Keep the files as they are before anything else, and compare them with a copy held elsewhere.
 
 How far a check without any finding reaches depends on what is signed and anchored: [threat-model.md](threat-model.md).
 
@@ -45,8 +45,7 @@ How far a check without any finding reaches depends on what is signed and anchor
 def document_codes() -> str:
     """Return docs/verify-codes.md."""
     parts = [_HEAD]
-    for subject in Subject:
-        parts.append(f"- [{subject.name.capitalize()}](#{subject.name.lower()}): {subject.value}\n")
+    parts += [f"- [{subject.name.capitalize()}](#{subject.name.lower()}): {subject.value}\n" for subject in Subject]
     for subject in Subject:
         parts.append(f"\n## {subject.name.capitalize()}\n\n{subject.value}\n")
         parts += [_section(name, code) for name, code in _codes_of(subject)]
