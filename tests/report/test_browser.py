@@ -375,9 +375,8 @@ def test_a_state_is_never_a_colour_alone(visit: Open, hostile_report: Path) -> N
     page = visit(hostile_report)
     for each in page.locator(".facts .value, .findings tbody th, #rows .proof, .checks li").all():
         assert re.match("[✔✘!?–]", each.inner_text().strip()), each.inner_text()
-    assert page.locator(".map path.altered").first.get_attribute("d") != page.locator(
-        ".map path.missing"
-    ).first.get_attribute("d")
+    keys = [page.locator(f".legend path.{state}") for state in ("sound", "altered", "missing", "doubt")]
+    assert len({key.get_attribute("d") for key in keys}) == 4
 
 
 def test_a_narrow_screen_does_not_scroll_sideways(visit: Open, hostile_report: Path) -> None:
