@@ -59,9 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if to_stdout:
         _print(page)
         return report.exit_code
-    from otel_audit.integrity.durable import replace_file
-
-    replace_file(args.output, page, 0o644)
+    _write(args.output, page)
     if not args.quiet:
         say(f"{args.output}: {len(page) / 1e6:.1f} MB, SHA-256 {sha256(page).hexdigest()}")
         say(f"{report.verdict.name if report.verdict else 'INTACT'}: {report.sentence}")
@@ -72,13 +70,23 @@ def _refuse_to_replace(path: str) -> None:
     """Fail if there is something that no `report` has written: the output must never eat the evidence."""
     from otel_audit.report import MARK
 
-    try:
-        with open(path, "rb") as file:
-            beginning = file.read(4096)
-    except FileNotFoundError:
+    if not os.path.isfile(path):
         return
+    with open(path, "rb") as file:
+        beginning = file.read(4096)
     if beginning and MARK not in beginning:
         raise ConfigurationError(f"{path} is there and is no report; name another file, or move it away")
+
+
+def _write(path: str, page: bytes) -> None:
+    """Put the page at a path: whole or not at all where that is a file, as it comes where it is a device or a pipe."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        with open(path, "wb") as file:
+            file.write(page)
+        return
+    from otel_audit.integrity.durable import replace_file
+
+    replace_file(os.path.realpath(path), page, 0o644)
 
 
 def _make_stdin_seekable() -> None:

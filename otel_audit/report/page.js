@@ -118,7 +118,9 @@ function listMore() {
   byId("rows").append(...rows);
   listed += rows.length;
   byId("more").hidden = listed >= matching.length;
-  byId("more").textContent = `Show ${Math.min(PAGE, matching.length - listed)} more of ${matching.length - listed}`;
+  const rest = matching.length - listed;
+  byId("more").textContent = `Show ${Math.min(PAGE, rest)} more of ${number(rest)}`;
+  byId("rest").textContent = rest ? `${count(rest, "more record")} of this file not printed.` : "";
 }
 
 function rowOf(record, place) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -97,6 +98,31 @@ def test_what_comes_through_a_pipe_is_reported_on_with_its_records(tmp_path: Pat
     page = done.stdout.decode()
     assert seqs(page) == list(range(1, 21))
     assert sha256(path.read_bytes()).hexdigest() in text_of(page)
+
+
+def test_an_output_that_is_no_file_is_written_to_and_stays_what_it_is(tmp_path: Path) -> None:
+    put(tmp_path / "j", whole())
+    pipe, link, target = tmp_path / "pipe", tmp_path / "link.html", tmp_path / "report.html"
+    os.mkfifo(pipe)
+    command = [sys.executable, "-m", "otel_audit", "report", "-q", str(tmp_path / "j"), "-o", str(pipe)]
+    with subprocess.Popen(command) as process:
+        read = pipe.read_bytes()
+    assert (process.returncode, read[:15], pipe.is_fifo()) == (0, b"<!doctype html>", True)
+    assert main(["report", "-q", str(tmp_path / "j"), "-o", os.devnull]) == 0
+    assert not Path(os.devnull).is_file()
+    link.symlink_to(target)
+    assert main(["report", "-q", str(tmp_path / "j"), "-o", str(link)]) == 0
+    assert link.is_symlink()
+    assert target.is_file()
+    assert main(["report", "-q", str(tmp_path / "j"), "-o", str(tmp_path)]) == 2
+
+
+def test_a_name_that_is_no_text_is_spelled_out(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff\x1b[2J.jsonl"
+    Path(os.fsdecode(path)).write_bytes(b"".join(whole().lines))
+    output = tmp_path / "report.html"
+    assert main(["report", "-q", os.fsdecode(path), "-o", str(output)]) == 0
+    assert r"\udcff\x1b[2J.jsonl" in text_of(output.read_text())
 
 
 def test_what_cannot_be_written_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
