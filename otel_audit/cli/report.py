@@ -22,6 +22,15 @@ HELP = "Check audit streams, and write what was found as one HTML file that need
 _STDOUT: Final = "-"
 _FLAGS: Final = ("strict", "unordered", "from_parsed", "mixed")
 _VALUES: Final = ("policy", "checkpoint", "anchor", "revocation", "otel_certificate", "otel_secret_file")
+_BESIDE: Final = (
+    ("policy", "policy"),
+    ("pins", "pin"),
+    ("checkpoints", "checkpoint"),
+    ("anchor", "anchor"),
+    ("revocation", "revocation"),
+    ("certificate", "otel_certificate"),
+)
+"""What inputs are held against, and the option that names it. Not secrets: guesses could be tried on their digest."""
 _DURATIONS: Final = ("max_silence", "max_age")
 
 
@@ -53,6 +62,7 @@ def run(args: argparse.Namespace) -> int:
         args.anchor,
         parsed_copy=args.from_parsed,
         mixed=args.mixed,
+        beside=[(name, path) for name, option in _BESIDE for path in _given(args, option)],
         command=_command(args),
     )
     page = build(report, given).encode()
@@ -111,13 +121,16 @@ def _command(args: argparse.Namespace) -> list[str]:
     words = ["otel-audit", "verify", *map(os.fspath, args.sources)]
     words += [_option(name) for name in _FLAGS if getattr(args, name)]
     for name in _VALUES:
-        value = getattr(args, name)
-        for each in value if isinstance(value, list) else [] if value is None else [value]:
-            words += [_option(name), each]
+        words += [word for each in _given(args, name) for word in (_option(name), each)]
     for name in _DURATIONS:
         if (seconds := getattr(args, name)) is not None:
             words += [_option(name), f"{seconds:g}s"]
     return words
+
+
+def _given(args: argparse.Namespace, name: str) -> list[str]:
+    value = getattr(args, name)
+    return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def _option(name: str) -> str:

@@ -35,8 +35,11 @@ _NAMES: Final = {
 _GOOD: Final = {
     Subject.CONTENT: ("unchanged", "Each record gives the hash that it was sealed with."),
     Subject.CONTINUITY: ("complete", "Each record names the one before it, and none is missing in between."),
-    Subject.TIME: ("as stated", "The times are those of the writers' own clocks; nothing contradicts them."),
 }
+_TIME: Final = (
+    "self-asserted",
+    "The times are those of the writers' own clocks. Nothing contradicts them; the order holds.",
+)
 
 
 def facts_of(report: Report) -> list[Fact]:
@@ -56,7 +59,7 @@ def _fact_of(subject: Subject, report: Report) -> Fact:
         return Fact(subject, "none", "nothing to check", "No record was found.")
     if open_points:
         return Fact(subject, "doubt", f"{number(open_points)} open point{'s' * (open_points != 1)}", _first(counts))
-    return Fact(subject, "good", *_GOOD[subject])
+    return Fact(subject, "none", *_TIME) if subject is Subject.TIME else Fact(subject, "good", *_GOOD[subject])
 
 
 def _covered(subject: Subject, report: Report, counts: dict[str, int], open_points: int) -> Fact:

@@ -44,6 +44,7 @@ _AROUND: Final = 2
 """Records before and behind what was found."""
 _TAIL: Final = re.compile(rb'"seq":([0-9]{1,16}),"stream":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"\}\Z')
 _LONGEST_TAIL: Final = 160
+_PREV: Final = re.compile(rb'"prev_hash":"([0-9a-f]{64})",\Z')
 _TIME: Final = slice(15, 45)
 """Where a canonical line has its time: it begins with `{"@timestamp":"`."""
 _HASH_END: Final = HASH_MEMBER_LENGTH - 1
@@ -65,6 +66,10 @@ class Shown:
     time: str
     sound: bool
     """Whether these bytes give the hash that they state."""
+    hash: str
+    """As the line states it."""
+    prev: str | None
+    """Likewise, of the record before."""
     json: str
     """The line, as a JSON string."""
     problem: bool
@@ -368,7 +373,7 @@ class _Look:
 
     def _show_text(self, place: int, line: bytes, number: int) -> None:
         text = line[:_LONGEST_ODD].decode("utf-8", "backslashreplace")
-        self._chosen.add(Shown(place, number, None, None, "", False, as_json(text), True))
+        self._chosen.add(Shown(place, number, None, None, "", False, "", None, as_json(text), True))
 
     def _keep(self, place: int, line: bytes, number: int, want: _Wanted, record: tuple[str, int, str, bool]) -> None:
         stream, seq, time, problem = record
@@ -381,8 +386,10 @@ class _Look:
         if seq == 1 and want.row is not self._rest.row:
             self._take_opening(stream, line)
         if len(line) <= _LONGEST_SHOWN:
-            text = line.decode("utf-8", "backslashreplace")
-            self._chosen.add(Shown(place, number, stream, seq, time, sound, as_json(text), problem))
+            text = as_json(line.decode("utf-8", "backslashreplace"))
+            before = _PREV.search(line[: line.rfind(b'"seq":')]) if sound else None
+            prev = before[1].decode() if before else None
+            self._chosen.add(Shown(place, number, stream, seq, time, sound, stated, prev, text, problem))
 
     def _take_opening(self, stream: str, line: bytes) -> None:
         data = _data(line, Control.STREAM_OPEN)

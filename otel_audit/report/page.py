@@ -24,6 +24,7 @@ from otel_audit.verify.report import Report
 from .escaping import as_json, as_text
 from .facts import facts_of, number
 from .gathering import Gathered, gather
+from .links import Links
 from .signatures import describe_notes, read_notes, size_of
 from .streammap import draw_map
 
@@ -58,6 +59,8 @@ class Given:
     anchors: Sequence[str | os.PathLike[str]] = ()
     parsed_copy: bool = False
     mixed: bool = False
+    beside: Sequence[tuple[str, str | os.PathLike[str]]] = ()
+    """What else the inputs were held against: what it is (`policy`, `pins`), and the file or directory."""
     command: Sequence[str] = ()
     """The command that makes the same check."""
 
@@ -89,7 +92,7 @@ def build(report: Report, given: Given = Given(), *, now: datetime | None = None
         "map": draw_map(report, gathered, sizes, labels),
         "findings": _findings(report),
         "selection": _selection(report, gathered),
-        "manifest": _manifest(report),
+        "manifest": _manifest(report) + _beside(given),
         "again": _again(given),
     }
     style, script = _read("page.css"), _read("page.js")
@@ -275,6 +278,32 @@ def _manifest(report: Report) -> str:
     )
 
 
+def _beside(given: Given) -> str:
+    if not given.beside:
+        return "<p>They were held against nothing else: no policy, no anchor and no pin was given.</p>"
+    rows = "".join(
+        f"<tr><td>{as_text(kind)}</td><td><code>{as_text(os.fspath(path))}</code></td><td>{_digest_of(path)}</td></tr>"
+        for kind, path in given.beside
+    )
+    return (
+        "<h3>What they were held against</h3>"
+        '<div class="scroll" tabindex="0" role="region" aria-label="Held against"><table class="manifest"><thead><tr>'
+        '<th scope="col">Kind</th><th scope="col">File</th><th scope="col">SHA-256</th></tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _digest_of(path: str | os.PathLike[str]) -> str:
+    try:
+        if os.path.isdir(path):
+            count = len(os.listdir(path))
+            return f"a directory of {number(count)} file{'s' * (count != 1)}"
+        with open(path, "rb") as file:
+            return f"<code>{sha256(file.read()).hexdigest()}</code>"
+    except OSError as error:
+        return as_text(error.strerror)
+
+
 def _again(given: Given) -> str:
     return f"<pre><code>{as_text(shlex.join(given.command))}</code></pre>" if given.command else ""
 
@@ -298,6 +327,9 @@ def _data(
         [found.stream, found.seq, found.count, inputs.get(found.file), found.line, found.code, found.severity.name]
         for found in report.findings.listed
     ]
+    links = Links(gathered.shown)
+    for each in checkpoints:
+        each["leads"] = links.lead_to(each["stream"], each["size"], each["root"])
     head = as_json(
         {
             "schema": "otel-audit.report/1",
@@ -309,7 +341,8 @@ def _data(
         }
     )
     records = ",".join(
-        f"[{each.input},{each.line},{int(each.sound)},{int(each.problem)},{each.json}]" for each in gathered.shown
+        f"[{each.input},{each.line},{int(each.sound)},{links.follows(each)},{int(each.problem)},{each.json}]"
+        for each in gathered.shown
     )
     return f'{head[:-1]},"records":[{records}]}}'
 

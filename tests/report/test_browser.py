@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.integrity.site import Site
+from tests.integrity.site import Site, main_to
+from tests.integrity.test_seventy_cases import CASES
 from tests.report.conftest import HOSTILE, write_report
-from tests.verify.histories import reseal
+from tests.vectors.make import HERE as VECTORS
+from tests.verify.histories import reseal, whole
 
 pytestmark = pytest.mark.server("chromium")
 
@@ -142,19 +144,19 @@ def with_data(page: str, change: Callable[[dict[str, Any]], object], *, digest: 
 
 
 def an_amount(data: dict[str, Any]) -> None:
-    record = next(record for record in data["records"] if '"amount":12.5' in record[4])
-    record[4] = record[4].replace('"amount":12.5', '"amount":99.5')
+    record = next(record for record in data["records"] if '"amount":12.5' in record[5])
+    record[5] = record[5].replace('"amount":12.5', '"amount":99.5')
 
 
 def an_amount_and_its_hash(data: dict[str, Any]) -> None:
-    record = next(record for record in data["records"] if '"seq":40,' in record[4])
-    record[4] = reseal(record[4].encode(), message="another").decode().rstrip("\n")
+    record = next(record for record in data["records"] if '"seq":40,' in record[5])
+    record[5] = reseal(record[5].encode(), message="another").decode().rstrip("\n")
 
 
 def the_last_record(data: dict[str, Any]) -> None:
     """The one that no other record names: only the signed root tells."""
-    record = max(data["records"], key=lambda each: json.loads(each[4])["seq"])
-    record[4] = reseal(record[4].encode(), message="another").decode().rstrip("\n")
+    record = max(data["records"], key=lambda each: json.loads(each[5])["seq"])
+    record[5] = reseal(record[5].encode(), message="another").decode().rstrip("\n")
 
 
 def a_signature(data: dict[str, Any]) -> None:
@@ -187,7 +189,7 @@ def test_a_page_whose_data_were_changed_says_so(
     ("change", "reason"),
     [
         (an_amount, "1 record does not give the hash"),
-        (an_amount_and_its_hash, "1 record does not follow the one before"),
+        (an_amount_and_its_hash, "not follow the record before as when this file was made"),
         (the_last_record, "do not lead to the root that was signed over them"),
         (a_signature, "gives another result"),
         (a_root, "do not lead to the root that was signed over them"),
@@ -232,6 +234,42 @@ def test_another_script_in_the_page_does_not_run(visit: Open, signed_report: Pat
 
     assert page.evaluate("window.pwned") is None
     assert "Content Security Policy" in page.said[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(json.loads((VECTORS / "expected.json").read_text())))
+def test_no_alarm_over_what_is_wrong_in_the_log_itself(name: str, visit: Open, tmp_path: Path) -> None:
+    report = tmp_path / "report.html"
+    main_to(tmp_path / "out", ["report", "-j", "1", str(VECTORS / name), "-o", str(report)])
+    page = visit(report)
+    assert (alarm(page), page.said) == ("", [])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mutate", [case[3] for case in CASES], ids=[case[0] for case in CASES])
+def test_nor_over_what_is_wrong_with_its_signatures(
+    mutate: Callable[[Site], object], signed: Site, visit: Open, tmp_path: Path
+) -> None:
+    site = signed.copy(tmp_path / "site")
+    try:
+        mutate(site)
+    except (IndexError, AssertionError):
+        pytest.skip("this mutation wants a longer log")
+    report = tmp_path / "report.html"
+    write_report(site, report, "--pin", str(site.pins))
+    page = visit(report)
+    assert (alarm(page), page.said) == ("", [])
+
+
+def test_nor_over_more_findings_than_are_listed(visit: Open, tmp_path: Path) -> None:
+    writer = whole(events=2_500)
+    lines = [reseal(line, message="x") if number % 2 else line for number, line in enumerate(writer.lines)]
+    (tmp_path / "audit.jsonl").write_bytes(b"".join(lines))
+    report = tmp_path / "report.html"
+    main_to(tmp_path / "out", ["report", "-j", "1", str(tmp_path / "audit.jsonl"), "-o", str(report)])
+    page = visit(report)
+    assert alarm(page) == ""
+    assert "do not follow the one before" in checks(page)
 
 
 # Browsers and settings that have less.
