@@ -100,7 +100,7 @@ CODES: Final[dict[str, Code]] = {
     ),
     "NOT_ANCHORED": Code(
         _I,
-        "The policy demands an anchor outside the log's reach, and none was given.",
+        "The policy demands an anchor outside the log's reach, and none covers these records.",
         "Fetch the checkpoints from where they are anchored, and give them with `--anchor`.",
     ),
     "QUORUM_MISSED": Code(

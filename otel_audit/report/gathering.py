@@ -1,13 +1,11 @@
-"""A second look at what was verified: which records a report carries, and where everything lies in time.
+"""A second look at what was verified: the records that a report carries, and where everything lies in time.
 
-A report must stay small however much was checked, so it carries a selection: what was found and its surroundings
-first, then each stream's beginning and its newest records. Memory is bounded by that selection, not by the sources.
+The sources are read as a stream; memory is bounded by the selection (`choosing`), not by what they hold.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import heapq
 import json
 import re
 import sys
@@ -17,31 +15,24 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from otel_audit.chain import HASH_MEMBER_LENGTH, leaf_hash
+from otel_audit.integrity.merkle import Frontier
 from otel_audit.record import Control
 from otel_audit.verify.content import examine, looks_like_record
 from otel_audit.verify.envelopes import Envelope, choose_envelope
-from otel_audit.verify.findings import Finding, Severity
+from otel_audit.verify.findings import Severity
 from otel_audit.verify.lines import Block, Overlong, Remainder, read_blocks
 from otel_audit.verify.report import Report, StreamSummary
 from otel_audit.verify.sources import STDIN, Reader, Source, Unreadable, find_sources, open_source
 
+from .choosing import AROUND, COLUMNS, NO_NUMBER, Chosen, Row, Shown, Wanted, rank, share_out, want
 from .escaping import as_json
 
-__all__ = ["COLUMNS", "MOST_BYTES", "MOST_RECORDS", "Gathered", "Row", "Shown", "gather"]
+__all__ = ["Gathered", "gather"]
 
-MOST_RECORDS: Final = 10_000
-MOST_BYTES: Final = 8 * 1024 * 1024
-"""Of all records in a report, as they are written into it."""
-COLUMNS: Final = 120
-"""Cells of the map from the first record to the last."""
-
-_MOST_STREAMS: Final = 1_000
 _MOST_ROWS: Final = 24
 _LONGEST_SHOWN: Final = 256 * 1024
 _LONGEST_ODD: Final = 4096
 _NARROWEST: Final = timedelta(milliseconds=10)
-_AROUND: Final = 2
-"""Records before and behind what was found."""
 _TAIL: Final = re.compile(rb'"seq":([0-9]{1,16}),"stream":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"\}\Z')
 _LONGEST_TAIL: Final = 160
 _PREV: Final = re.compile(rb'"prev_hash":"([0-9a-f]{64})",\Z')
@@ -49,41 +40,6 @@ _TIME: Final = slice(15, 45)
 """Where a canonical line has its time: it begins with `{"@timestamp":"`."""
 _HASH_END: Final = HASH_MEMBER_LENGTH - 1
 _CHECKPOINT: Final = f'"event_name":"{Control.CHECKPOINT}"'.encode()
-_PROBLEM_SHARE: Final = 0.6
-_FIRST: Final = 2
-"""Records at a stream's beginning that are always among those chosen."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Shown:
-    """A record that the report carries."""
-
-    input: int
-    """Place in `Report.inputs`."""
-    line: int
-    stream: str | None
-    seq: int | None
-    time: str
-    sound: bool
-    """Whether these bytes give the hash that they state."""
-    hash: str
-    """As the line states it."""
-    prev: str | None
-    """Likewise, of the record before."""
-    json: str
-    """The line, as a JSON string."""
-    problem: bool
-    """Whether it is here because of a finding, as one itself or as a neighbour."""
-
-
-@dataclasses.dataclass(slots=True)
-class Row:
-    """One stream of the map, or all the others together."""
-
-    cells: list[int]
-    """Records in each column."""
-    checkpoints: set[int] = dataclasses.field(default_factory=set)
-    """Columns in which one was recorded."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -106,6 +62,8 @@ class Gathered:
     """What the streams with a row say of themselves in their first record."""
     notes: dict[str, str]
     """The newest checkpoint in each of these streams."""
+    trees: dict[str, Frontier]
+    """Merkle trees over the records before a stream's newest: with them, what is carried leads to signed roots."""
     owners: dict[str, str]
     """Path -> stream, of journal segments."""
     lines: dict[tuple[str, int], str]
@@ -114,20 +72,6 @@ class Gathered:
     def column(self, time: str) -> int:
         """Return the column of the map that a time falls into."""
         return min(bisect_right(self.bounds, time), COLUMNS - 1)
-
-
-@dataclasses.dataclass(slots=True)
-class _Wanted:
-    """What is wanted of one stream."""
-
-    row: Row
-    stream: str = ""
-    around: frozenset[int] = frozenset()
-    """Records that findings are about, and their neighbours."""
-    moments: dict[int, str] = dataclasses.field(default_factory=dict)
-    newest_from: int = 2**62
-    touched: frozenset[int] = frozenset()
-    """All numbers that need a look, but for the newest."""
 
 
 def gather(
@@ -141,15 +85,17 @@ def gather(
         parsed_copy: as for `verify`.
         mixed: as for `verify`.
     """
-    ranked = _rank(report)
+    ranked = rank(report)
     start, bounds = _bounds(report.streams)
-    others = Row([0] * COLUMNS)
-    rows = {stream.stream: Row([0] * COLUMNS) for stream in ranked[:_MOST_ROWS]}
-    wanted = _want(report, ranked, rows, others, moments)
-    problems = any(found.severity is not Severity.NOTE for found in report.findings.listed)
-    chosen = _Chosen(len(wanted), problems=problems)
-    result = Gathered([], 0, rows, others, start, bounds, {}, {}, {}, {}, {})
-    look = _Look(report, wanted, _Wanted(others), chosen, result, parsed_copy=parsed_copy, mixed=mixed)
+    others = Row()
+    share, most = share_out(report, len(ranked))
+    wanted = want(report, ranked, most, moments)
+    rows = {stream.stream: wanted[stream.stream].row for stream in ranked[:_MOST_ROWS]}
+    for stream, each in wanted.items():
+        each.row = rows.get(stream, others)
+    chosen = Chosen(share, most)
+    result = Gathered([], 0, rows, others, start, bounds, {}, {}, {}, {}, {}, {})
+    look = _Look(report, wanted, Wanted(row=others), chosen, result, parsed_copy=parsed_copy, mixed=mixed)
     if STDIN in look.paths:
         sys.stdin.buffer.seek(0)
     for source in find_sources(look.paths):
@@ -159,19 +105,10 @@ def gather(
     result.left_out = max(0, report.records - sum(each.seq is not None for each in result.shown))
     for stream, each in wanted.items():
         result.moments.update({(stream, seq): time for seq, time in each.moments.items() if time})
+        each.finish()
+        if each.tree.size:
+            result.trees[stream] = each.tree
     return result
-
-
-def _rank(report: Report) -> list[StreamSummary]:
-    """Return the streams that get attention: those with the gravest findings first, then the newest."""
-    grave: dict[str, int] = {}
-    for found in report.findings.listed:
-        if found.stream is not None and found.severity is not Severity.NOTE:
-            weight = 2 if found.severity is Severity.TAMPERED else 1
-            grave[found.stream] = max(weight, grave.get(found.stream, 0))
-    return heapq.nlargest(
-        _MOST_STREAMS, report.streams, key=lambda stream: (grave.get(stream.stream, 0), stream.last_time)
-    )
 
 
 def _bounds(streams: Sequence[StreamSummary]) -> tuple[str, list[str]]:
@@ -188,103 +125,15 @@ def _bounds(streams: Sequence[StreamSummary]) -> tuple[str, list[str]]:
     return start, [f"{end.isoformat(timespec='microseconds')}000Z" for end in (*ends, last)]
 
 
-def _want(
-    report: Report,
-    ranked: Sequence[StreamSummary],
-    rows: Mapping[str, Row],
-    others: Row,
-    moments: Iterable[tuple[str, int]],
-) -> dict[str, _Wanted]:
-    around: dict[str, set[int]] = {}
-    times: dict[str, dict[int, str]] = {}
-    for found in report.findings.listed:
-        if found.stream is None or found.severity is Severity.NOTE:
-            continue
-        for seq in _places(found):
-            around.setdefault(found.stream, set()).update(range(max(1, seq - _AROUND), seq + _AROUND))
-            times.setdefault(found.stream, {}).update(dict.fromkeys((seq - 1, seq), ""))
-    for stream, seq in moments:
-        times.setdefault(stream, {})[seq] = ""
-    share = max(1, MOST_RECORDS // max(1, len(ranked)))
-    wanted = {}
-    for each in ranked:
-        near = around.get(each.stream, set())
-        asked = times.get(each.stream, {})
-        wanted[each.stream] = _Wanted(
-            rows.get(each.stream, others),
-            each.stream,
-            frozenset(near),
-            asked,
-            each.last_seq - share + 1,
-            frozenset({*range(1, _FIRST + 1), *near, *asked}),
-        )
-    return wanted
-
-
-def _places(found: Finding) -> tuple[int, ...]:
-    """Return the first and the last record that a finding is about, and the one behind them."""
-    if found.seq is None:
-        return ()
-    return (found.seq, found.seq + found.count - 1, found.seq + found.count)
-
-
-class _Chosen:
-    """The selection as it grows: problems up to their share, the streams' first records, and their newest."""
-
-    def __init__(self, streams: int, *, problems: bool) -> None:
-        """`streams` share what is left; `problems` says whether to leave room for any."""
-        self._problems: dict[tuple[int, int, str], Shown] = {}
-        self._problem_bytes = 0
-        self._firsts: list[Shown] = []
-        self._newest: dict[str | None, list[tuple[int, int, Shown]]] = {}
-        self._bytes: dict[str | None, int] = {}
-        share = 1 - _PROBLEM_SHARE if problems else 1.0
-        self._most_bytes = int(MOST_BYTES * share) // max(1, streams)
-        self._most = max(1, int(MOST_RECORDS * share) // max(1, streams) - _FIRST)
-        self._count = 0
-
-    def add(self, shown: Shown) -> None:
-        if shown.problem:
-            self._add_problem(shown)
-        elif (shown.seq or 0) <= _FIRST and len(shown.json) <= self._most_bytes and len(self._firsts) < MOST_RECORDS:
-            self._firsts.append(shown)
-        else:
-            self._add_newest(shown)
-
-    def _add_problem(self, shown: Shown) -> None:
-        key = (shown.input, shown.line, shown.json)
-        room = len(self._problems) < MOST_RECORDS * _PROBLEM_SHARE
-        if room and self._problem_bytes + len(shown.json) <= MOST_BYTES * _PROBLEM_SHARE and key not in self._problems:
-            self._problems[key] = shown
-            self._problem_bytes += len(shown.json)
-
-    def _add_newest(self, shown: Shown) -> None:
-        kept = self._newest.setdefault(shown.stream, [])
-        self._count += 1
-        heapq.heappush(kept, (shown.seq or 0, self._count, shown))
-        size = self._bytes.get(shown.stream, 0) + len(shown.json)
-        while len(kept) > 1 and (len(kept) > self._most or size > self._most_bytes):
-            size -= len(heapq.heappop(kept)[2].json)
-        self._bytes[shown.stream] = size
-
-    def all(self) -> list[Shown]:
-        """Return the selection, problems first; of identical copies the first one."""
-        newest = (each for kept in self._newest.values() for _, _, each in sorted(kept, key=lambda one: one[:2]))
-        found: dict[tuple[str | None, int | None, str], Shown] = {}
-        for each in (*self._problems.values(), *self._firsts, *newest):
-            found.setdefault((each.stream, each.seq, each.json), each)
-        return list(found.values())
-
-
 class _Look:
     """Reads sources and hands what is wanted of them to the selection."""
 
     def __init__(
         self,
         report: Report,
-        wanted: Mapping[str, _Wanted],
-        rest: _Wanted,
-        chosen: _Chosen,
+        wanted: Mapping[str, Wanted],
+        rest: Wanted,
+        chosen: Chosen,
         result: Gathered,
         *,
         parsed_copy: bool,
@@ -302,7 +151,7 @@ class _Look:
         self._lines: dict[str, set[int]] = {}
         for found in report.findings.listed:
             if found.line is not None and found.severity is not Severity.NOTE:
-                near = range(found.line - _AROUND, found.line + _AROUND + 1)
+                near = range(found.line - AROUND, found.line + AROUND + 1)
                 self._lines.setdefault(found.file, set()).update(near)
 
     def read(self, source: Source) -> None:
@@ -347,6 +196,8 @@ class _Look:
             want.row.cells[column] += 1
             if _CHECKPOINT in line:
                 self._take_checkpoint(want, line, column)
+            if want.folded + 1 == seq < want.newest_from < NO_NUMBER:
+                want.fold(bytes.fromhex(tail[3].decode()))
             if seq >= want.newest_from or seq in want.touched or number in near:
                 problem = number in near or seq in want.around
                 time = line[_TIME].decode("utf-8", "replace")
@@ -375,7 +226,7 @@ class _Look:
         text = line[:_LONGEST_ODD].decode("utf-8", "backslashreplace")
         self._chosen.add(Shown(place, number, None, None, "", False, "", None, as_json(text), True))
 
-    def _keep(self, place: int, line: bytes, number: int, want: _Wanted, record: tuple[str, int, str, bool]) -> None:
+    def _keep(self, place: int, line: bytes, number: int, want: Wanted, record: tuple[str, int, str, bool]) -> None:
         stream, seq, time, problem = record
         stated = line[-66:-2].decode("ascii", "replace")
         sound = leaf_hash(line[:-_HASH_END] + b"}") == stated and _is_utf8(line)
@@ -396,7 +247,7 @@ class _Look:
         if data is not None:
             self._result.openings.setdefault(stream, data)
 
-    def _take_checkpoint(self, want: _Wanted, line: bytes, column: int) -> None:
+    def _take_checkpoint(self, want: Wanted, line: bytes, column: int) -> None:
         data = _data(line, Control.CHECKPOINT)
         if data is None:
             return

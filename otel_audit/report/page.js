@@ -296,17 +296,34 @@ function checkLinks(streams) {
   if (tally[1]) say("bad", `${does(tally[1], "record", "does", "do")} not follow the one before.`);
 }
 
-async function rootOf(hashes) {
-  let level = hashes;
+const node = async (left, right) => new Uint8Array(await crypto.subtle.digest("SHA-256", prefixed(1, left, right)));
+
+async function rootOfComplete(leaves) {
+  let level = leaves;
   while (level.length > 1) {
-    const pairs = [];
-    for (let place = 0; place < level.length; place += 2) {
-      const [left, right] = [level[place], level[place + 1]];
-      pairs.push(right ? crypto.subtle.digest("SHA-256", prefixed(1, left, right)).then((node) => new Uint8Array(node)) : left);
-    }
+    const pairs = Array.from({ length: level.length / 2 }, (_, place) => node(level[2 * place], level[2 * place + 1]));
     level = await Promise.all(pairs);
   }
-  return hex(level[0]);
+  return level[0];
+}
+
+/* The root of a tree (RFC 9162, section 2.1) that begins with complete subtrees, largest first, over `size` leaves. */
+async function rootOf(size, subtrees, leaves) {
+  const stack = [...subtrees];
+  let at = 0;
+  let total = size;
+  while (at < leaves.length) {
+    let width = 1;
+    while (2 * width <= leaves.length - at && total % (2 * width) === 0) width *= 2;
+    let root = await rootOfComplete(leaves.slice(at, at + width));
+    for (let below = total / width; below % 2 === 1; below = (below - 1) / 2) root = await node(stack.pop(), root);
+    stack.push(root);
+    at += width;
+    total += width;
+  }
+  let root = stack.pop();
+  while (stack.length) root = await node(stack.pop(), root);
+  return root === undefined ? "" : hex(root);
 }
 
 async function checkSignature(note, signature) {
@@ -348,16 +365,20 @@ async function checkCheckpoints(streams) {
 async function checkRoots(streams) {
   const tally = { true: 0, false: 0, null: 0 };
   for (const note of data.checkpoints) {
+    const [size, subtrees] = data.trees[note.stream] ?? [0, []];
     const own = streams.get(note.stream) ?? new Map();
-    const leaves = Array.from({ length: Math.min(note.size, own.size) }, (_, place) => [...(own.get(place + 1) ?? [])]);
-    const isWhole = leaves.length === note.size && leaves.every((leaf) => leaf.length === 1);
-    const leads = isWhole ? (await rootOf(leaves.map(([leaf]) => unhex(leaf)))) === note.root : null;
+    const length = Math.max(0, Math.min(note.size - size, own.size));
+    const leaves = Array.from({ length }, (_, place) => [...(own.get(size + place + 1) ?? [])]);
+    const isWhole = size + length === note.size && leaves.every((leaf) => leaf.length === 1);
+    const known = leaves.map(([leaf]) => leaf && unhex(leaf));
+    const leads = isWhole ? (await rootOf(size, subtrees.map(unhex), known)) === note.root : null;
     if (leads !== note.leads) alarm(`The records of ${short(note.stream)} do not lead to the root that was signed over them.`);
     tally[leads] += 1;
   }
-  if (tally.true) say("good", `${count(tally.true, "checkpoint")}: the records in this file lead to the signed root.`);
+  const above = Object.keys(data.trees).length ? ", with the tree over those before," : "";
+  if (tally.true) say("good", `${count(tally.true, "checkpoint")}: the records in this file${above} lead to the signed root.`);
   if (tally.false) say("bad", `${count(tally.false, "checkpoint")}: the records in this file do not lead to the signed root.`);
-  if (tally.null) say("none", `${count(tally.null, "checkpoint")}: not all the records covered are in this file unchanged, so the root was compared when it was made, and cannot be here.`);
+  if (tally.null) say("none", `${count(tally.null, "checkpoint")}: not all that it takes is in this file, so the root was compared when it was made, and cannot be here.`);
 }
 
 async function compareFiles(event) {

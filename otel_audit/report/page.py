@@ -317,7 +317,8 @@ def _data(
 ) -> str:
     """Return the data of the page's script: small JSON lists, because there are many of them."""
     inputs = {each.path: place for place, each in enumerate(report.inputs)}
-    shown = {each.stream for each in gathered.shown} | {each["stream"] for each in checkpoints}
+    signed = {each["stream"] for each in checkpoints}
+    shown = {each.stream for each in gathered.shown} | signed
     streams = {
         stream.stream: [labels.get(stream.stream, ""), stream.tier, stream.signed, stream.anchored, stream.witnessed]
         for stream in report.streams
@@ -327,7 +328,7 @@ def _data(
         [found.stream, found.seq, found.count, inputs.get(found.file), found.line, found.code, found.severity.name]
         for found in report.findings.listed
     ]
-    links = Links(gathered.shown)
+    links = Links(gathered.shown, gathered.trees)
     for each in checkpoints:
         each["leads"] = links.lead_to(each["stream"], each["size"], each["root"])
     head = as_json(
@@ -338,6 +339,11 @@ def _data(
             "streams": streams,
             "findings": findings,
             "checkpoints": checkpoints,
+            "trees": {
+                stream: [tree.size, [each.hex() for each in tree.subtrees]]
+                for stream, tree in gathered.trees.items()
+                if stream in signed
+            },
         }
     )
     records = ",".join(

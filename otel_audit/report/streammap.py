@@ -9,9 +9,10 @@ from typing import Final, NamedTuple
 from otel_audit.verify.findings import Finding, Severity
 from otel_audit.verify.report import Report, StreamSummary
 
+from .choosing import COLUMNS, Row
 from .escaping import as_text
 from .facts import number
-from .gathering import COLUMNS, Gathered, Row
+from .gathering import Gathered
 
 __all__ = ["draw_map"]
 

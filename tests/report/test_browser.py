@@ -30,6 +30,7 @@ def visit(browser: Any) -> Iterator[Open]:
 
     def visit(path: Path, *, prepare: Callable[[Any], object] = lambda page: None, **settings: Any) -> Any:
         context = browser.new_context(**settings)
+        context.set_default_timeout(90_000)
         contexts.append(context)
         page = context.new_page()
         page.said = []
@@ -459,3 +460,6 @@ def test_a_long_log_opens_at_once(visit: Open, signed: Site, tmp_path: Path) -> 
     opened = page.evaluate("performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd")
     assert opened < 3000
     assert alarm(page) == ""
+    assert "9 checkpoints: the records in this file, with the tree over those before, lead to the signed root." in (
+        checks(page)
+    )

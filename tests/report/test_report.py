@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_audit.cli.__main__ import main
-from otel_audit.report import Given, build, gathering
+from otel_audit.report import Given, build, choosing
 from otel_audit.verify import CODES, verify
 from otel_audit.verify.subjects import SUBJECTS
 from tests.integrity.site import Site, main_to
@@ -271,7 +271,7 @@ def test_the_page_allows_nothing_from_outside(signed_report: Path) -> None:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gathering, "MOST_RECORDS", 100)
+    monkeypatch.setattr(choosing, "MOST_RECORDS", 100)
 
 
 def test_of_a_long_log_problems_come_first_and_the_rest_is_counted(small: None, tmp_path: Path) -> None:
@@ -300,7 +300,7 @@ def test_each_stream_has_its_share(small: None, tmp_path: Path) -> None:
 
 
 def test_a_report_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(gathering, "MOST_BYTES", 100_000)
+    monkeypatch.setattr(choosing, "MOST_BYTES", 100_000)
     writer = Writer().open()
     for _ in range(50):
         writer.event(message="<" * 20_000)
