@@ -8,6 +8,7 @@ The page needs no network, says in words what was found, and checks the records 
 
 from __future__ import annotations
 
-from .page import MARK, Given, build
+from .inputs import Given
+from .page import MARK, build
 
 __all__ = ["MARK", "Given", "build"]
