@@ -46,14 +46,14 @@ class Pieces:
 
     def __init__(self) -> None:
         self._held: list[_Held] = []
-        self._long: dict[bytes, list[tuple[bytes, _Held]]] = {}
-        self._short: list[tuple[bytes, _Held]] = []
+        self._waiting: dict[bytes, dict[bytes, list[_Held]]] = {}
+        """By what a whole line must begin with at least (nothing, of short ones), then by the piece."""
         self._bytes = 0
 
     @property
     def are_waiting(self) -> bool:
         """Whether any piece waits."""
-        return bool(self._long or self._short)
+        return bool(self._waiting)
 
     def hold(self, pieces: Sequence[bytes], found: Finding) -> None:
         """Keep the pieces of one line; beyond what is kept, they stay what was found."""
@@ -64,39 +64,36 @@ class Pieces:
         held = _Held(found, set(pieces))
         self._held.append(held)
         for piece in held.waiting:
-            alike = self._short if len(piece) < _KEY else self._long.setdefault(piece[:_KEY], [])
-            if len(alike) < _MOST_ALIKE:
-                alike.append((piece, held))
+            alike = self._waiting.setdefault(_key(piece), {})
+            if piece in alike or len(alike) < _MOST_ALIKE:
+                alike.setdefault(piece, []).append(held)
 
     def see(self, line: bytes) -> None:
         """Take in a whole line that is sound."""
-        for piece, held in self._fitting(line):
-            held.waiting.discard(piece)
-            if len(piece) < _KEY:
-                self._short.remove((piece, held))
-            else:
-                alike = self._long[piece[:_KEY]]
-                alike.remove((piece, held))
-                if not alike:
-                    del self._long[piece[:_KEY]]
+        for piece in self._fitting(line):
+            alike = self._waiting[_key(piece)]
+            for held in alike.pop(piece):
+                held.waiting.discard(piece)
+            if not alike:
+                del self._waiting[_key(piece)]
 
     def settle(self, sources: Iterable[Source], findings: Findings, *, parsed_copy: bool) -> None:
         """Look once more for lines that came before their pieces, and take back what was found of the explained."""
         for source in sources:
             if self.are_waiting and source.path != STDIN:
                 self._look_into(source, parsed_copy=parsed_copy)
-        explained = [held.found for held in self._held if not held.waiting]
-        for found in explained:
-            findings.take_back(found)
         firsts: dict[str, Finding] = {}
-        for found in explained:
+        counts: Counter[str] = Counter()
+        for found in (held.found for held in self._held if not held.waiting):
+            findings.take_back(found)
             firsts.setdefault(found.file, found)
-        for file, count in Counter(found.file for found in explained).items():
+            counts[found.file] += 1
+        for file, count in counts.items():
             findings.add(Finding("TORN_REPEAT", file, firsts[file].line, count=count))
 
-    def _fitting(self, line: bytes) -> list[tuple[bytes, _Held]]:
-        alike = [*self._long.get(line[:_KEY], ()), *self._short]
-        return [(piece, held) for piece, held in alike if line.startswith(piece)]
+    def _fitting(self, line: bytes) -> list[bytes]:
+        alike = (*self._waiting.get(line[:_KEY], ()), *self._waiting.get(b"", ()))
+        return [piece for piece in alike if line.startswith(piece)]
 
     def _look_into(self, source: Source, *, parsed_copy: bool) -> None:
         envelope: Envelope | None = None
@@ -118,3 +115,7 @@ class Pieces:
                             self.see(line)
         except Unreadable:
             pass  # the check itself says so
+
+
+def _key(piece: bytes) -> bytes:
+    return piece[:_KEY] if len(piece) >= _KEY else b""
