@@ -21,12 +21,13 @@ HELP = "Check audit streams, and write what was found as one HTML file that need
 
 _STDOUT: Final = "-"
 _FLAGS: Final = ("strict", "unordered", "from_parsed", "mixed")
-_VALUES: Final = ("policy", "checkpoint", "anchor", "revocation", "otel_certificate", "otel_secret_file")
+_VALUES: Final = ("policy", "checkpoint", "anchor", "tsa_ca", "revocation", "otel_certificate", "otel_secret_file")
 _BESIDE: Final = (
     ("policy", "policy"),
     ("pins", "pin"),
     ("checkpoints", "checkpoint"),
     ("anchor", "anchor"),
+    ("time-stamping authority", "tsa_ca"),
     ("revocation", "revocation"),
     ("certificate", "otel_certificate"),
 )

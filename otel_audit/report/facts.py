@@ -41,6 +41,10 @@ _TIME: Final = (
     "The times are those of the writers' own clocks. Nothing contradicts them; the order holds.",
 )
 
+_STAMPED: Final = (
+    "A trusted authority saw these records and states by when. Each record's own time is that of its writer's clock."
+)
+
 
 def facts_of(report: Report) -> list[Fact]:
     """Return the facts in the order in which a reader asks for them."""
@@ -59,7 +63,17 @@ def _fact_of(subject: Subject, report: Report) -> Fact:
         return Fact(subject, "none", "nothing to check", "No record was found.")
     if open_points:
         return Fact(subject, "doubt", f"{number(open_points)} open point{'s' * (open_points != 1)}", _first(counts))
-    return Fact(subject, "none", *_TIME) if subject is Subject.TIME else Fact(subject, "good", *_GOOD[subject])
+    return _time(report) if subject is Subject.TIME else Fact(subject, "good", *_GOOD[subject])
+
+
+def _time(report: Report) -> Fact:
+    """Say who vouches for the times, where nothing speaks against them."""
+    stamped = sum(stream.stamped for stream in report.streams)
+    if not stamped:
+        return Fact(Subject.TIME, "none", *_TIME)
+    whole = stamped >= report.records
+    value = f"all {number(stamped)} stamped" if whole else f"{number(stamped)} of {number(report.records)} stamped"
+    return Fact(Subject.TIME, "good" if whole else "doubt", value, _STAMPED)
 
 
 def _covered(subject: Subject, report: Report, counts: dict[str, int], open_points: int) -> Fact:

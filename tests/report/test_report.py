@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import re
@@ -164,6 +165,13 @@ def test_a_log_that_nobody_signed_is_not_said_to_be_signed(tmp_path: Path) -> No
     assert "Signatures – not checked" in text
     assert "Anchors – not checked" in text
     assert "Intact" in text
+
+
+def test_stamped_records_are_counted_where_nothing_speaks_against_their_times(tmp_path: Path) -> None:
+    put(tmp_path / "j", whole())
+    report = verify([tmp_path / "j"], digests=True)
+    report.streams[0] = dataclasses.replace(report.streams[0], stamped=12, stamped_at="2026-11-26T12:00:00Z")
+    assert "Time ! 12 of 20 stamped A trusted authority saw these records" in text_of(build(report, now=NOW))
 
 
 def test_nothing_there_is_no_pass(tmp_path: Path) -> None:
