@@ -159,8 +159,8 @@ _SIGNED_SENTENCES: Final = {
         "Not proved: that no whole stream is gone that nothing else here, no anchor and no pin names."
     ),
     Severity.INCOMPLETE: (
-        "Proved: nothing contradicts; {records} in {streams} are unchanged and in order. "
-        "Not proved: that they are all there were (see the findings). {beyond}"
+        "Proved: nothing contradicts; {records} in {streams} are unchanged and in order. {beyond} "
+        "Not proved: that they are all there were (see the findings)."
     ),
 }
 """What is said instead where every stream is signed."""
