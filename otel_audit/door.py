@@ -59,7 +59,8 @@ class Door:
         self._harmless = self._redactor.harmless
         self._most = self._limits.record
         self._names: dict[str, tuple[str, str]] = {}
-        self._own = Redactor()  # for control records: a verifier reads them, so that no rule of the user's may change them
+        self._own = Redactor()
+        """For control records: a verifier reads them, so that no rule of the user's may change them."""
 
     def admit(
         self,

@@ -28,7 +28,7 @@ _MAX_NAME: Final = 128
 _NAMING: Final = frozenset({"attribute", "field", "header"})
 """Members that may hold the name of what stands in a member beside them (`_VALUES`); they are always looked at."""
 _VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
-_TEXTS: Final = ("event_name", "level", "logger", "message")
+_TEXTS: Final = ("event_name", "level", "logger")
 _NOBODY: Final = "anonymous"
 
 
@@ -96,7 +96,9 @@ class Redactor:
         self._pattern = re.compile("|".join(f"(?:{name})" for name in names))
         self._rules = tuple(rules)
         self._patterns = tuple(patterns)
-        self._allow = tuple((re.compile(fnmatch.translate(event)), tuple(paths)) for event, paths in (allow or {}).items())
+        self._allow = tuple(
+            (re.compile(fnmatch.translate(event)), tuple(paths)) for event, paths in (allow or {}).items()
+        )
         self._text = TextMask(self.is_secret, added_names) if text else None
         self._paths = tuple(steps for rule in self._rules for steps in rule.paths)
         self._at_root = any(steps[0] in {"message", ANYTHING} or len(steps) == 1 for steps in self._paths)
@@ -190,19 +192,17 @@ class _Walk:
 
     def run(self, allowed: _Allowed) -> dict[str, Any]:
         record = self._record
-        states = [(number, steps) for number, rule in enumerate(self._redactor.rules) for steps in rule.paths]
         made: dict[str, Any] = {}
-        for member in ("audit", "data"):
-            if member in record:
-                self._put(made, member, record[member], "", states, allowed, secret=False)
         for member in _TEXTS:
             if isinstance(text := record.get(member), str):
-                if member == "message":
-                    self._put(made, member, text, "", states, allowed, secret=False)
-                else:
-                    made[member] = self._mask(text, f"/{member}")
+                made[member] = self._mask(text, f"/{member}")
         if "event_name" in made and made["event_name"] is not record["event_name"]:
-            made["audit"] = {**made["audit"], "action": "REDACTED"}  # it is the name's last word, in upper case
+            made["audit"] = {**record["audit"], "action": "REDACTED"}  # it is the name's last word, in upper case
+        self._record = shown = {**record, **made}
+        states = [(number, steps) for number, rule in enumerate(self._redactor.rules) for steps in rule.paths]
+        for member in ("audit", "data", "message"):
+            if member in shown:
+                self._put(made, member, shown[member], "", states, allowed, secret=False)
         changed = {name: value for name, value in made.items() if value is not record[name]}
         return {**record, **changed} if changed else record
 
@@ -218,7 +218,7 @@ class _Walk:
         secret: bool,
     ) -> None:
         """Put a member into an object: as it is, or what a rule makes of it."""
-        key = self._key(name, made, parent)
+        key = self._key(name, made, parent) if parent else name
         place = f"{parent}/{key}"
         if place in FIXED or (place == "/audit/actor/id" and value == _NOBODY):
             made[key] = self._value(value, place, (), None)
@@ -344,7 +344,9 @@ def _is_shaped(place: str, value: Any) -> bool:
     """Tell whether the format wants an object or array here, so that only what is in it can be changed."""
     if not isinstance(value, (dict, list)):
         return False
-    return place in SHAPED or (isinstance(value, dict) and place.startswith("/audit/targets/") and place.count("/") == 3)
+    return place in SHAPED or (
+        isinstance(value, dict) and place.startswith("/audit/targets/") and place.count("/") == 3
+    )
 
 
 def _lies_below(path: str, hidden: set[str]) -> bool:

@@ -72,22 +72,78 @@ _ISSUED: Final = {
 
 _BEGINNINGS: Final = (
     *("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glp", "gldt-", "xox", "xapp-", "k_live_"),
-    *("k_test_", "whsec_", "sk-ant-", "sk-proj-", "AIza", "ya29.", "GOCSPX-", "npm_", "pypi-", "hf_", "dop_v1_", "shpat_"),
-    *("dckr_pat_", "SG.", "hvs.", "AGE-SECRET-KEY-", "ATATT3", "eyJ", "PRIVATE KEY", "://", "earer ", "EARER ", "asic "),
+    *(
+        "k_test_",
+        "whsec_",
+        "sk-ant-",
+        "sk-proj-",
+        "AIza",
+        "ya29.",
+        "GOCSPX-",
+        "npm_",
+        "pypi-",
+        "hf_",
+        "dop_v1_",
+        "shpat_",
+    ),
+    *(
+        "dckr_pat_",
+        "SG.",
+        "hvs.",
+        "AGE-SECRET-KEY-",
+        "ATATT3",
+        "eyJ",
+        "PRIVATE KEY",
+        "://",
+        "earer ",
+        "EARER ",
+        "asic ",
+    ),
     *("ASIC ", "AUTH ", " -u ", "--pa", "--pw", "--se", "--to", "--ap", "--au"),
-    *("word:", "asswd:", "pwd:", "cret:", "oken:", "key:", "Key:", "ials:", "okie:", "tion:", "WORD:", "CRET:", "OKEN:"),
+    *(
+        "word:",
+        "asswd:",
+        "pwd:",
+        "cret:",
+        "oken:",
+        "key:",
+        "Key:",
+        "ials:",
+        "okie:",
+        "tion:",
+        "WORD:",
+        "CRET:",
+        "OKEN:",
+    ),
     *("KEY:", "pin:", "otp:", "jwt:", "auth:"),
 )
 """What a line without `=`, a quote (in text: with a backslash before it), an apostrophe and `<` must hold to hold a secret: the beginning of a token, a scheme, the end of a name
 in `password: hunter2`. Not more than 64, none shorter than 3: beyond that the search takes five times as long."""
 
 _MENTIONS: Final = (
-    *("pass", "pwd", "secret", "key", "token", "jwt", "otp", "pin", "cvv", "cvc", "mfa", "auth", "cookie", "credential"),
+    *(
+        "pass",
+        "pwd",
+        "secret",
+        "key",
+        "token",
+        "jwt",
+        "otp",
+        "pin",
+        "cvv",
+        "cvc",
+        "mfa",
+        "auth",
+        "cookie",
+        "credential",
+    ),
     *("dsn", "bearer", "connection", "card", "ssn", "csrf", "identified", "basic", " -u ", "--user"),
 )
 """One of these is in every name that is secret by default, and in what else `_mask_named` finds; in lower case."""
 
-_NAME: Final = r"(?<![\w.-])(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
+_NAME: Final = (
+    r"(?<![\w.-])(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
+)
 _BARE: Final = r"""(?:[^\s"'&;,<>\\]|,(?![\s"']|[\w.-]{1,64}[=:]|\Z)|\\(?!["'\\]))+"""
 _ASSIGNED: Final = re.compile(_NAME + r"""(?P<between>\\*["']?\s{0,2}(?:=>|:=|=|:)\s{0,2}[bru]?)""", re.IGNORECASE)
 _ASSIGNED_VALUE: Final = re.compile(
@@ -105,7 +161,9 @@ _COOKIE: Final = re.compile(
     r"""(?P<kept>\b(?:set-)?cookie\\*["']?\s{0,2}:\s{0,2}\\*["']?)(?P<value>[^\s"'=;]{1,256}=(?:(?!\\[rn])[^"'\n\r])*)""",
     re.IGNORECASE,
 )
-_SCHEME: Final = re.compile(r"\b(?P<scheme>bearer|basic|auth plain|auth login)(?P<gap>\s{1,4})(?P<value>[\w.~+/=-]{6,})", re.I)
+_SCHEME: Final = re.compile(
+    r"\b(?P<scheme>bearer|basic|auth plain|auth login)(?P<gap>\s{1,4})(?P<value>[\w.~+/=-]{6,})", re.IGNORECASE
+)
 _USERINFO: Final = re.compile(
     r"""://(?P<user>[^\s/?#"'<>:@\\]{0,256}):(?P<secret>[^\s/?#"'<>\\]{1,1024}|(?!\d{1,5}[/?#\s])[^\s?#"'<>\\]{1,256})@"""
 )
@@ -138,17 +196,21 @@ _SQL: Final = re.compile(
 )
 
 _HARMLESS_WORDS: Final = frozenset(
-    "a absent accepted added all and are as at authentication authorization bad basic be by cannot changed check correct "
-    "could created deleted denied digest disabled does empty enabled error expected expired expires failed failure false "
-    "field for forgotten found from has hidden if in incorrect invalid is issued it ldap length login malformed masked "
-    "mismatch missing must needed never new nil no none not null oauth oauth2 of off ok old on only option or please "
-    "policy refreshed refused rejected removed renewed request required reset revoked rotated saved set shall should "
-    "stored string success that the this to too true type undefined unknown unset updated use user valid verified "
-    "was were when will with without wrong yes you your".split()
+    """
+    a absent accepted added all and are as at authentication authorization bad basic be by cannot changed check
+    correct could created deleted denied digest disabled does empty enabled error expected expired expires
+    failed failure false field for forgotten found from has hidden if in incorrect invalid is issued it ldap
+    length login malformed masked mismatch missing must needed never new nil no none not null oauth oauth2 of
+    off ok old on only option or please policy refreshed refused rejected removed renewed request required reset
+    revoked rotated saved set shall should stored string success that the this to too true type undefined
+    unknown unset updated use user valid verified was were when will with without wrong yes you your
+    """.split()  # noqa: SIM905 - words, to be read as such
 )
 """What may stand behind "password:" in a sentence."""
 _STRONG: Final = re.compile(r"(.*_)?(pass.*|pwd|.*secret.*|.*_?key|credentials?|connection_string)")
 _CODE: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?P<call>[\[(].*)?")
+_MOST_SCANNED: Final = 1 << 20
+"""Characters; more than that fits on no line."""
 _BRACKETS: Final = ")]}>"
 
 
@@ -174,6 +236,9 @@ class TextMask:
 
     def mask(self, text: str) -> str:
         """Return the text without the secrets in it; the same object if there are none."""
+        if len(text) > _MOST_SCANNED:
+            masked = self.mask(text[:_MOST_SCANNED])
+            return text if len(masked) == _MOST_SCANNED and text.startswith(masked) else masked + text[_MOST_SCANNED:]
         raw = text.encode("utf-8", "surrogatepass")
         if not (34 in raw or self.may_hold(raw)):
             return text
