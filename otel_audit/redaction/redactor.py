@@ -202,7 +202,7 @@ class _Walk:
         states = [(number, steps) for number, rule in enumerate(self._redactor.rules) for steps in rule.paths]
         for member in ("audit", "data", "message"):
             if member in shown:
-                self._put(made, member, shown[member], "", states, allowed, secret=False)
+                self._put(made, member, shown[member], "", states=states, allowed=allowed, secret=False)
         changed = {name: value for name, value in made.items() if value is not record[name]}
         return {**record, **changed} if changed else record
 
@@ -212,9 +212,9 @@ class _Walk:
         name: str,
         value: Any,
         parent: str,
+        *,
         states: Sequence[_State],
         allowed: _Allowed,
-        *,
         secret: bool,
     ) -> None:
         """Put a member into an object: as it is, or what a rule makes of it."""
@@ -256,7 +256,7 @@ class _Walk:
             secret.update(_VALUES & value.keys())  # {"field": "password", "old": ..., "new": ...}
         made: dict[str, Any] = {}
         for name, item in value.items():
-            self._put(made, name, item, place, states, allowed, secret=name in secret)
+            self._put(made, name, item, place, states=states, allowed=allowed, secret=name in secret)
         same = made.keys() == value.keys() and all(made[name] is item for name, item in value.items())
         return value if same else made
 

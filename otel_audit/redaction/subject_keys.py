@@ -97,6 +97,15 @@ class SubjectKeys:
         path = self._path(subject, make=False)
         return None if path is None else self._read(path)
 
+    def is_erasing(self, subject: str) -> bool:
+        """Tell whether an erasure of this person was begun and not ended.
+
+        Raises:
+            ConfigurationError, OSError: as `get`.
+        """
+        path = self._path(subject, make=False)
+        return path is not None and bool(self._leaving(path))
+
     @contextlib.contextmanager
     def erasing(self, subject: str) -> Iterator[list[str]]:
         """Take a person's keys out of use, give their ids, and destroy them at the end unless something is raised.
@@ -110,16 +119,19 @@ class SubjectKeys:
         if path is None:
             yield []
             return
-        leaving = f"{path.removesuffix('.key')}.erasing"
         with contextlib.suppress(FileNotFoundError):
-            os.rename(path, f"{leaving}.{SubjectKey.of(_read_key(path)).id}")
+            os.rename(path, f"{_leaving_name(path)}{SubjectKey.of(_read_key(path)).id}")
         sync_directory_of(path)
-        places = sorted(each.path for each in os.scandir(self.directory) if each.path.startswith(f"{leaving}."))
+        places = self._leaving(path)
         self._cached.pop(path, None)
         yield [place.rpartition(".")[2] for place in places]
         for place in places:
             _destroy(place)
         sync_directory_of(path)
+
+    def _leaving(self, path: str) -> list[str]:
+        """Return the files of a person's keys that were taken out of use."""
+        return sorted(each.path for each in os.scandir(self.directory) if each.path.startswith(_leaving_name(path)))
 
     def _path(self, subject: str, *, make: bool) -> str | None:
         if self._naming is None:
@@ -157,13 +169,18 @@ class SubjectKeys:
         return key
 
 
+def _leaving_name(path: str) -> str:
+    return f"{path.removesuffix('.key')}.erasing."
+
+
 def _check_directory(path: str) -> None:
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
         raise ConfigurationError(f"{path} is not a directory; subject_keys must be one")
     if status.st_mode & 0o077:
         raise ConfigurationError(
-            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: others may see or change its keys; run `chmod 700` on it"
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: others may see or change its keys; "
+            "run `chmod 700` on it"
         )
     if status.st_uid not in {0, os.geteuid()}:
         raise ConfigurationError(f"{path} belongs to user {status.st_uid}, not to this process's user")
