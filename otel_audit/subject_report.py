@@ -30,7 +30,7 @@ class SealedValue(NamedTuple):
     key: str
     """The id of the key that it is sealed under."""
     state: str
-    """`opened`; `erased`: an `audit.erase` record names the key; `no key`: it is not here; `changed`: it opens no more."""
+    """`opened`; `erased`: a record says that the key was destroyed; `no key`: it is not here; `changed`: it does not open."""
     value: Any = None
 
 

@@ -1,7 +1,7 @@
 """What must not be written: it is masked, replaced by a pseudonym or encrypted before the hash.
 
 * `names`: names of members that say that they hold a secret
-* `text`: secrets inside text, and the cheap test that finds most lines to be free of them
+* `text`: the cheap test that finds most lines to be free of secrets; `forms`: what secrets look like in text
 * `patterns`: regular expressions of the user's own
 * `paths`: dotted paths that say where a rule applies
 * `pseudonyms`: keyed pseudonyms

@@ -100,6 +100,7 @@ class Redactor:
             (re.compile(fnmatch.translate(event)), tuple(paths)) for event, paths in (allow or {}).items()
         )
         self._text = TextMask(self.is_secret, added_names) if text else None
+        self._may_hold = self._text.may_hold if self._text is not None else None
         self._paths = tuple(steps for rule in self._rules for steps in rule.paths)
         self._at_root = any(steps[0] in {"message", ANYTHING} or len(steps) == 1 for steps in self._paths)
         self._looks_at_each = self._at_root or bool(self._allow) or bool(self._patterns)
@@ -118,7 +119,7 @@ class Redactor:
                 return False
             if self._patterns:
                 return not self._holds_secret(record)
-        return self._text is None or not self._text.may_hold(written) or not self._holds_secret(record)
+        return self._may_hold is None or not self._may_hold(written) or not self._holds_secret(record)
 
     def clean(self, record: dict[str, Any], notes: list[Alteration]) -> dict[str, Any]:
         """Return a JSON-safe record with nothing in it that must not be written; the same object if nothing was.
