@@ -78,7 +78,7 @@ _MENTIONS: Final = (
 """One of these is in every name that is secret by default, and in what else `_mask_named` finds; in lower case."""
 
 _NAME: Final = (
-    r"(?<![\w.-])(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
+    r"(?<!\w)(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
 )
 _BARE: Final = r"""(?:[^\s"'&;,<>\\]|,(?![\s"']|[\w.-]{1,64}[=:]|\Z)|\\(?!["'\\]))+"""
 _ASSIGNED: Final = re.compile(_NAME + r"""(?P<between>\\*["']?\s{0,2}(?:=>|:=|=|:)\s{0,2}[bru]?)""", re.IGNORECASE)
@@ -145,6 +145,7 @@ _HARMLESS_WORDS: Final = frozenset(
 """What may stand behind "password:" in a sentence."""
 _STRONG: Final = re.compile(r"(.*_)?(pass.*|pwd|.*secret.*|.*_?key|credentials?|connection_string)")
 _CODE: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?P<call>[\[(].*)?")
+_BASE64_BEGINNING: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _BRACKETS: Final = ")]}>"
 
 
@@ -177,12 +178,11 @@ class Forms:
         masked = text
         if "PRIVATE KEY" in text:
             masked = _PEM.sub(rf"\g<begin>{MASK}\g<end>", masked)
-        if "://" in text:
-            if "@" in text:
-                masked = _USERINFO.sub(rf"://\g<user>:{MASK}@", masked)
-                masked = _USER_ALONE.sub(f"://{MASK}@", masked)
-            if "=" in text:
-                masked = _PARAMETER.sub(_mask_parameter, masked)
+        if "://" in text and "@" in text:
+            masked = _USERINFO.sub(rf"://\g<user>:{MASK}@", masked)
+            masked = _USER_ALONE.sub(f"://{MASK}@", masked)
+        if "=" in text:
+            masked = _PARAMETER.sub(_mask_parameter, masked)
         if "eyJ" in text:
             masked = _JWT.sub(MASK, masked)
         return _TOKEN.sub(_mask_token, masked) if _FINDS_ISSUED(raw) else masked
@@ -265,7 +265,7 @@ def _is_harmless(core: str, found: re.Match[str]) -> bool:
     if "=" in found["between"]:
         return False
     # Behind a colon stands a sentence as often as a value.
-    return _STRONG.fullmatch(plain_name(found["name"])) is None and not _looks_random(core)
+    return _STRONG.fullmatch(plain_name(found["name"].rpartition(".")[2])) is None and not _looks_random(core)
 
 
 def _looks_random(value: str) -> bool:
@@ -293,8 +293,9 @@ def _mask_scheme(found: re.Match[str]) -> str:
 
 
 def _is_base64_credentials(value: str, between: bytes) -> bool:
+    value = _BASE64_BEGINNING.match(value)[0]  # type: ignore[index]
     try:
-        return between in base64.b64decode(value + "=" * (-len(value) % 4), validate=True)
+        return between in base64.b64decode(value[: len(value) & ~3], validate=True)
     except (binascii.Error, ValueError):
         return False
 

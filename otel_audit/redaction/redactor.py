@@ -6,6 +6,7 @@ allow-list, a secret name; what is still text after that is searched for secrets
 
 from __future__ import annotations
 
+import base64
 import fnmatch
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,8 @@ _NAMING: Final = frozenset({"attribute", "field", "header"})
 _VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
 _TEXTS: Final = ("event_name", "level", "logger")
 _NOBODY: Final = "anonymous"
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+_MOST_DECODED: Final = 1 << 20
 
 
 class Change(Protocol):
@@ -252,7 +255,7 @@ class _Walk:
 
     def _object(self, value: dict[str, Any], place: str, states: Sequence[_State], allowed: _Allowed) -> dict[str, Any]:
         redactor = self._redactor
-        secret = {name for name in value if redactor.is_suspect(name)}
+        secret = {name for name in value if redactor.is_suspect(name) or redactor.is_secret(_from_base64(name))}
         if any(isinstance(named := value.get(naming), str) and redactor.is_suspect(named) for naming in _NAMING):
             secret.update(_VALUES & value.keys())  # {"field": "password", "old": ..., "new": ...}
         made: dict[str, Any] = {}
@@ -262,8 +265,9 @@ class _Walk:
         return value if same else made
 
     def _array(self, value: list[Any], place: str, states: Sequence[_State], allowed: _Allowed) -> list[Any]:
-        if len(value) == 2 and isinstance(value[0], str) and self._redactor.is_secret(value[0]):  # a header as a pair
-            return [value[0], self._hide(f"{place}/1", MASK, REDACTED)]
+        if len(value) == 2 and isinstance(name := value[0], str):  # a header as a pair, perhaps
+            if self._redactor.is_secret(name) or self._redactor.is_secret(_from_base64(name)):
+                return [name, self._hide(f"{place}/1", MASK, REDACTED)]
         made: list[Any] = []
         for index, item in enumerate(value):
             name, where = str(index), f"{place}/{index}"
@@ -299,6 +303,8 @@ class _Walk:
 
     def _mask(self, text: str, place: str) -> str:
         masked = self._redactor.mask(text)
+        if masked is text and (decoded := _from_base64(text)) and self._redactor.mask(decoded) is not decoded:
+            masked = MASK
         if masked is not text:
             self.notes.append(Alteration(place, REDACTED))
         return masked
@@ -348,6 +354,16 @@ def _is_shaped(place: str, value: Any) -> bool:
     return place in SHAPED or (
         isinstance(value, dict) and place.startswith("/audit/targets/") and place.count("/") == 3
     )
+
+
+def _from_base64(text: str) -> str:
+    """Return the text that was given as bytes, which are spelled in base64; nothing if this is none."""
+    if len(text) % 4 or not 8 <= len(text) <= _MOST_DECODED or _BASE64.fullmatch(text) is None:
+        return ""
+    try:
+        return base64.b64decode(text).decode()
+    except ValueError:
+        return ""
 
 
 def _lies_below(path: str, hidden: set[str]) -> bool:
