@@ -121,7 +121,9 @@ PLACES: dict[str, Callable[[str], object]] = {
     "name of an extra": lambda text: logger.info("x", extra={"a": {text: 1}}),
     "name that is no text": lambda text: logger.info("x", extra={"a": {(text, 1): 1}}),
     "name given twice": lambda text: logger.info("x", extra={"a": {text: 1, Shown(text): 2}}),
-    "header beside its name": lambda text: logger.info("x", extra={"headers": [("X-Note", text), (b"note", text.encode())]}),
+    "header beside its name": lambda text: logger.info(
+        "x", extra={"headers": [("X-Note", text), (b"note", text.encode())]}
+    ),
     "text that had to be cut": lambda text: logger.info("x", extra={"a": f"{text} {'y' * 70_000}"}),
     "text beyond the cut": lambda text: logger.info("x", extra={"a": f"{'y' * 16_370} {text} {'y' * 60_000}"}),
     "text with a lone surrogate": lambda text: logger.info("x", extra={"a": f"\ud800 {text}"}),
@@ -276,7 +278,9 @@ def test_no_secret_in_a_url_is_repeated(
     assert core not in f"{refused.value}{also.value}{out}{err}"
 
 
-def test_no_setting_with_a_secret_is_repeated(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_no_setting_with_a_secret_is_repeated(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
     core = "Xk29fjw0qpzmWW1"
     for name in ("DURABILITY", "METRICS", "QUOTA", "RESOURCE", "NO_SUCH_THING"):
         monkeypatch.setenv(f"OTEL_PYTHON_AUDIT_{name}", f"https://bob:{core}@host")

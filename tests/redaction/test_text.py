@@ -118,7 +118,24 @@ def test_what_was_masked_stays_as_it_is() -> None:
         assert mask_text(masked) == masked
 
 
-WORDS = ["password", "token", "=", ":", '"', "'", "\\", "(", ")", "--", "://", "@", "eyJ", "Bearer ", "-----BEGIN ", " "]
+WORDS = [
+    "password",
+    "token",
+    "=",
+    ":",
+    '"',
+    "'",
+    "\\",
+    "(",
+    ")",
+    "--",
+    "://",
+    "@",
+    "eyJ",
+    "Bearer ",
+    "-----BEGIN ",
+    " ",
+]
 
 
 @given(st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=5)), max_size=20).map("".join))
@@ -147,7 +164,18 @@ def test_the_beginnings_are_few_and_long_enough_for_one_fast_pass() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["password", "passwd", "passphrase", "pwd", "secret", "secrets", "client_secret", "api_key", "apikey", "private_key"]
+    [
+        "password",
+        "passwd",
+        "passphrase",
+        "pwd",
+        "secret",
+        "secrets",
+        "client_secret",
+        "api_key",
+        "apikey",
+        "private_key",
+    ]
     + ["access_key", "signing_key", "token", "jwt", "otp", "totp", "pin", "cvv", "cvc", "mfa_code", "authorization"]
     + ["cookie", "credential", "credentials", "session_key", "auth", "bearer", "db_pass", "dsn", "connection_string"]
     + ["credit_card", "card_number", "ssn", "csrf_token"],
@@ -171,8 +199,22 @@ def test_names_of_the_users_own_are_found_in_text_too() -> None:
 
 @pytest.mark.parametrize(
     "hostile",
-    ["a=" * 30_000, 'password="' * 6_000, "://" * 20_000, "://a:" * 12_000, "('" * 30_000, "<a>" * 20_000, "--" * 30_000]
-    + ["eyJ" * 20_000, "-----BEGIN PRIVATE KEY-----" * 2_000, "authorization:" * 4_000, "x" * 60_000, "password," * 6_000]
+    [
+        "a=" * 30_000,
+        'password="' * 6_000,
+        "://" * 20_000,
+        "://a:" * 12_000,
+        "('" * 30_000,
+        "<a>" * 20_000,
+        "--" * 30_000,
+    ]
+    + [
+        "eyJ" * 20_000,
+        "-----BEGIN PRIVATE KEY-----" * 2_000,
+        "authorization:" * 4_000,
+        "x" * 60_000,
+        "password," * 6_000,
+    ]
     + ["cookie: " * 8_000, "bearer " * 8_000, "a.b-" * 15_000, "password=" * 6_000, "&sig=" * 12_000, "ghp_" * 15_000],
     ids=lambda hostile: hostile[:12],
 )
