@@ -30,7 +30,7 @@ class SealedValue(NamedTuple):
     key: str
     """The id of the key that it is sealed under."""
     state: str
-    """`opened`; `erased`: a record says that it was destroyed; `no key`: it is not here; `changed`: it does not open."""
+    """`opened`; `erased`: it was destroyed, says a record; `no key`: not here; `changed`: it does not open."""
     value: Any = None
 
 

@@ -86,4 +86,5 @@ def is_dull(paths: Iterable[Steps], name: str) -> bool:
 
 def _telling(steps: Steps) -> str:
     """Return the part of a path that the name of a member has to fit before the rest is worth a look."""
-    return next((step for step in reversed(steps[1:]) if step.strip("*")), "*")
+    names = [step for step in steps[1:] if step.strip("*") and not step.isdecimal()]  # an index is no member's name
+    return names[-1] if names else "*"

@@ -181,7 +181,7 @@ class Redactor:
             return self.mask(value) is not value
         if type(value) is dict:
             return any(self.mask(name) is not name or self._holds_secret(item) for name, item in value.items())
-        return type(value) is list and any(map(self._holds_secret, value))
+        return type(value) in {list, tuple} and any(map(self._holds_secret, value))
 
 
 class _Walk:
@@ -265,9 +265,8 @@ class _Walk:
         return value if same else made
 
     def _array(self, value: list[Any], place: str, states: Sequence[_State], allowed: _Allowed) -> list[Any]:
-        if len(value) == 2 and isinstance(name := value[0], str):  # a header as a pair, perhaps
-            if self._redactor.is_secret(name) or self._redactor.is_secret(_from_base64(name)):
-                return [name, self._hide(f"{place}/1", MASK, REDACTED)]
+        if len(value) == 2 and isinstance(name := value[0], str) and self._is_secret(name):  # a header as a pair
+            return [name, self._hide(f"{place}/1", MASK, REDACTED)]
         made: list[Any] = []
         for index, item in enumerate(value):
             name, where = str(index), f"{place}/{index}"
@@ -290,6 +289,9 @@ class _Walk:
                     continue
             made.append(self._value(item, where, further, shown))
         return value if all(new is old for new, old in zip(made, value, strict=True)) else made
+
+    def _is_secret(self, name: str) -> bool:
+        return self._redactor.is_secret(name) or self._redactor.is_secret(_from_base64(name))
 
     def _replace(self, change: Change, value: Any, place: str) -> str:
         inside = _Walk(self._redactor, self._record)._value(value, place, (), None)
