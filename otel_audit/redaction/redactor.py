@@ -108,7 +108,9 @@ class Redactor:
         self._at_root = any(steps[0] in {"message", ANYTHING} or len(steps) == 1 for steps in self._paths)
         self._looks_at_each = self._at_root or bool(self._allow) or bool(self._patterns)
         self.harmless = HarmlessNames(_NAMING)
-        """Names that were looked at and hold no secret."""
+        """Names that were looked at and hold no secret, and that no path leads to."""
+        self._watched: set[str] = set()
+        """Names that hold no secret, and that a path may lead to."""
 
     def is_clear(self, record: Mapping[str, Any], written: bytes) -> bool:
         """Tell whether a record of plain values under harmless names needs no change.
@@ -144,16 +146,14 @@ class Redactor:
 
     def is_suspect(self, name: str) -> bool:
         """Tell whether what stands under this name is masked; remember a name of which nothing has to be known."""
-        if name in self.harmless or name in _NAMING:
+        if name in self.harmless or name in self._watched or name in _NAMING:
             return False
         if self.is_secret(name):
             return True
-        if (
-            len(self.harmless) < _MAX_REMEMBERED
-            and len(name) <= _MAX_NAME
-            and (not self._paths or is_dull(self._paths, name))
-        ):
-            self.harmless.add(name)
+        if len(name) <= _MAX_NAME:
+            known = self.harmless if not self._paths or is_dull(self._paths, name) else self._watched
+            if len(known) < _MAX_REMEMBERED:
+                known.add(name)
         return False
 
     def mask(self, text: str) -> str:
@@ -255,7 +255,7 @@ class _Walk:
 
     def _object(self, value: dict[str, Any], place: str, states: Sequence[_State], allowed: _Allowed) -> dict[str, Any]:
         redactor = self._redactor
-        secret = {name for name in value if redactor.is_suspect(name) or redactor.is_secret(_from_base64(name))}
+        secret = {name for name in value if self._is_secret(name)}
         if any(isinstance(named := value.get(naming), str) and redactor.is_suspect(named) for naming in _NAMING):
             secret.update(_VALUES & value.keys())  # {"field": "password", "old": ..., "new": ...}
         made: dict[str, Any] = {}
@@ -291,7 +291,8 @@ class _Walk:
         return value if all(new is old for new, old in zip(made, value, strict=True)) else made
 
     def _is_secret(self, name: str) -> bool:
-        return self._redactor.is_secret(name) or self._redactor.is_secret(_from_base64(name))
+        decoded = _from_base64(name)
+        return self._redactor.is_suspect(name) or (decoded != "" and self._redactor.is_secret(decoded))
 
     def _replace(self, change: Change, value: Any, place: str) -> str:
         inside = _Walk(self._redactor, self._record)._value(value, place, (), None)
