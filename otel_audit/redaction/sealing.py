@@ -17,8 +17,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from otel_audit.canonical import jcs
-from otel_audit.errors import ConfigurationError
 from otel_audit.notices import notice
 
 from .names import MASK
@@ -35,8 +37,6 @@ _NONCE: Final = 12
 
 def seal(key: SubjectKey, value: Any, place: str, record: Mapping[str, Any]) -> str:
     """Encrypt a JSON-safe value that stands at a place of a record."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     nonce = os.urandom(_NONCE)
     sealed = nonce + AESGCM(key.secret).encrypt(nonce, jcs(value), _bound_to(place, record))
     return f"aes-256-gcm:{key.id}:{base64.urlsafe_b64encode(sealed).rstrip(b'=').decode()}"
@@ -48,9 +48,6 @@ def open_sealed(key: SubjectKey, sealed: str, place: str, record: Mapping[str, A
     Raises:
         ValueError: it was sealed under another key, for another place, or was changed.
     """
-    from cryptography.exceptions import InvalidTag
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
     form = SEALED.fullmatch(sealed)
     if form is None or form[1] != key.id:
         raise ValueError("it is not sealed under this key")
@@ -109,9 +106,9 @@ class Sealing:
             return MASK, "redacted: no subject to seal it for"
         try:
             sealed = seal(self.keys.get(subject), value, place, record)
-        except (OSError, ConfigurationError) as error:
-            reason = f"{error.strerror or error}" if isinstance(error, OSError) else str(error)
-            self._trouble = reason
+        except Exception as error:  # noqa: BLE001 - whatever goes wrong: the event must live, and not in clear
+            said = error.strerror if isinstance(error, OSError) else str(error)
+            self._trouble = reason = f"{type(error).__name__}: {said or error}"
             notice(
                 f"a field was masked, because it could not be sealed: {self.keys.directory}: {reason}", subject="seal"
             )

@@ -13,14 +13,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from .finding import finder
 from .names import DEFAULT_SECRET_NAMES, plain_name
-
-if TYPE_CHECKING:
-    from .forms import Forms
 
 __all__ = ["TextMask", "mask_text"]
 
@@ -50,9 +46,10 @@ class TextMask:
     """
 
     def __init__(self, is_secret: Callable[[str], bool], names: Iterable[str] = ()) -> None:
-        self._is_secret = is_secret
+        from .forms import Forms  # takes some milliseconds; not at the first secret, which may be a program's last word
+
         own = [f"{form}:" for name in names for form in (name.strip("*"), name.strip("*").upper()) if form]
-        self._usual = not own
+        self._forms = Forms(is_secret, usual=not own)
         self._finds = finder([*_BEGINNINGS, *own]) if own else _FINDS_BEGINNING
 
     def may_hold(self, written: bytes) -> bool:
@@ -75,12 +72,6 @@ class TextMask:
         if not (34 in raw or self.may_hold(raw)):
             return text
         return self._forms.mask(text, raw)
-
-    @cached_property
-    def _forms(self) -> Forms:
-        from .forms import Forms  # takes some milliseconds, which most programs never need
-
-        return Forms(self._is_secret, usual=self._usual)
 
 
 _usual: TextMask | None = None
