@@ -165,6 +165,7 @@ class Forms:
 
     def mask(self, text: str, raw: bytes) -> str:
         """Return the text, of which `raw` is the encoded form, without secrets."""
+        # Functions replace what is found, not templates, for which `re` would import at the interpreter's end.
         masked = self._mask_forms(text, raw)
         if not self._usual or _FINDS_MENTION(text.lower().encode("utf-8", "surrogatepass")):
             masked = self._mask_named(masked)
@@ -175,9 +176,9 @@ class Forms:
         """Mask what shows by its form that it is a secret."""
         masked = text
         if "PRIVATE KEY" in text:
-            masked = _PEM.sub(rf"\g<begin>{MASK}\g<end>", masked)
+            masked = _PEM.sub(lambda found: f"{found['begin']}{MASK}{found['end']}", masked)
         if "://" in text and "@" in text:
-            masked = _USERINFO.sub(rf"://\g<user>:{MASK}@", masked)
+            masked = _USERINFO.sub(lambda found: f"://{found['user']}:{MASK}@", masked)
             masked = _USER_ALONE.sub(f"://{MASK}@", masked)
         if "=" in text:
             masked = _PARAMETER.sub(_mask_parameter, masked)
@@ -188,10 +189,10 @@ class Forms:
     def _mask_named(self, text: str) -> str:
         """Mask what a name or a word beside it says is a secret."""
         text = _HEADER.sub(_mask_header, text)
-        text = _COOKIE.sub(rf"\g<kept>{MASK}", text)
+        text = _COOKIE.sub(_mask_rest, text)
         text = _SCHEME.sub(_mask_scheme, text)
-        text = _SQL.sub(rf"\g<kept>'{MASK}'", text)
-        text = _USER_FLAG.sub(rf"\g<kept>{MASK}", text)
+        text = _SQL.sub(lambda found: f"{found['kept']}'{MASK}'", text)
+        text = _USER_FLAG.sub(_mask_rest, text)
         if "<" in text:
             text = _ELEMENT.sub(self._mask_element, text)
         if "(" in text:
@@ -270,6 +271,10 @@ def _looks_random(value: str) -> bool:
     if any(each.isdigit() for each in value):
         return len(value) >= 8 or value.isdigit()
     return len(value) >= 24
+
+
+def _mask_rest(found: re.Match[str]) -> str:
+    return f"{found['kept']}{MASK}"
 
 
 def _mask_header(found: re.Match[str]) -> str:

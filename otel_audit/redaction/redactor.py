@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import fnmatch
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from otel_audit.canonical import Alteration, HarmlessNames
@@ -17,7 +17,7 @@ from otel_audit.canonical import Alteration, HarmlessNames
 from .names import DEFAULT_SECRET_NAMES, MASK, plain_name
 from .paths import ANYTHING, FIXED, SHAPED, Steps, follow, is_dull
 from .patterns import mask_matches
-from .text import TextMask
+from .text import TextMask, usual
 
 __all__ = ["Change", "Redactor", "Rule", "mask_value"]
 
@@ -102,7 +102,7 @@ class Redactor:
         self._allow = tuple(
             (re.compile(fnmatch.translate(event)), tuple(paths)) for event, paths in (allow or {}).items()
         )
-        self._text = TextMask(self.is_secret, added_names) if text else None
+        self._text = _choose_mask(names, self.is_secret, added_names) if text else None
         self._may_hold = self._text.may_hold if self._text is not None else None
         self._paths = tuple(steps for rule in self._rules for steps in rule.paths)
         self._at_root = any(steps[0] in {"message", ANYTHING} or len(steps) == 1 for steps in self._paths)
@@ -333,6 +333,10 @@ class _Walk:
                 elif found is None or number < found:
                     found = number
         return further, found
+
+
+def _choose_mask(names: Iterable[str], is_secret: Callable[[str], bool], added: Iterable[str]) -> TextMask:
+    return usual() if names is DEFAULT_SECRET_NAMES else TextMask(is_secret, added)
 
 
 def _narrow(allowed: tuple[Steps, ...], name: str) -> _Allowed:

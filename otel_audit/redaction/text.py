@@ -18,7 +18,7 @@ from typing import Final
 from .finding import finder
 from .names import DEFAULT_SECRET_NAMES, plain_name
 
-__all__ = ["TextMask", "mask_text"]
+__all__ = ["TextMask", "mask_text", "usual"]
 
 _BEGINNINGS: Final = (
     *("AKIA", "ASIA", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glp", "gldt-", "xox", "xapp-", "k_live_"),
@@ -77,10 +77,15 @@ class TextMask:
 _usual: TextMask | None = None
 
 
-def mask_text(text: str) -> str:
-    """Return a text without the secrets in it, by the usual names: for what the package says of itself."""
+def usual() -> TextMask:
+    """Return what masks by the usual names; made once."""
     global _usual
     if _usual is None:
         pattern = re.compile("|".join(f"(?:{name})" for name in DEFAULT_SECRET_NAMES))
         _usual = TextMask(lambda name: pattern.fullmatch(plain_name(name)) is not None)
-    return _usual.mask(text)
+    return _usual
+
+
+def mask_text(text: str) -> str:
+    """Return a text without the secrets in it, by the usual names: for what the package says of itself."""
+    return usual().mask(text)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,41 @@ def test_a_process_that_runs_uses_no_key_that_was_taken_away(site: Site) -> None
         "erased",
         "opened",
     ]
+    assert site.verify() == 0
+
+
+def test_erasing_while_others_seal_loses_no_event_and_leaves_no_key(site: Site) -> None:
+    site.trail = site.configure()
+    stop = threading.Event()
+    done: list[int] = []
+
+    def work() -> None:
+        count = 0
+        while not stop.is_set():
+            otel_audit.record("order.pay", data_subject="alice", data={"email": SECRETS[0]})
+            count += 1
+        done.append(count)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for each in threads:
+        each.start()
+    gone = []
+    for _ in range(5):
+        key = SubjectKeys(site.keys).find("alice")
+        assert site.erase()[0] in {0, 5}
+        gone.append(key)
+    stop.set()
+    for each in threads:
+        each.join()
+    site.trail.close()
+
+    left = site.everything()
+    assert not any(key.secret in left for key in gone if key is not None)
+    assert SECRETS[0].encode() not in left
+    _, report = site.report()
+    assert len([each for each in report["records"] if each["event_name"] == "order.pay"]) == sum(done) + 1
+    states = {field["state"] for record in report["records"] for field in record["sealed"]}
+    assert states <= {"erased", "opened"}
     assert site.verify() == 0
 
 

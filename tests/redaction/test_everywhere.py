@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import logging
+import subprocess
 import sys
 import types
 from collections import UserDict
@@ -291,6 +292,53 @@ def test_no_setting_with_a_secret_is_repeated(
         assert main(["config", "check", "env"]) == 2
         monkeypatch.delenv(f"OTEL_PYTHON_AUDIT_{name}")
     assert core not in "".join(capfd.readouterr())
+
+
+def test_no_secret_of_an_opentelemetry_record_reaches_the_trail_or_a_metric(trail: AuditTrail, tmp_path: Path) -> None:
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+    from otel_audit.otel import AuditLogRecordProcessor, observe
+    from tests.otel.logs import Collecting, emit, provider_of
+
+    reader = InMemoryMetricReader()
+    observe(trail, MeterProvider([reader]))
+    attributes: list[str] = []
+    after = Collecting(lambda data: attributes.append(str(data.log_record.attributes)))
+    provider = provider_of(AuditLogRecordProcessor(trail, next=after))
+    for secret in SECRETS:
+        emit(provider, secret.text)
+        emit(provider, {"note": secret.text}, attributes={"audit.reason": secret.text, "audit.actor.id": "alice"})
+    trail.flush(10.0)
+    trail.close()
+
+    metrics = reader.get_metrics_data()
+    assert metrics is not None
+    everything = seen(tmp_path) + metrics.to_json().encode()
+    assert [secret.text for secret in SECRETS if shows(everything, secret.core)] == []
+    assert everything.count(b"[redacted]") > len(SECRETS)
+
+
+LAST_WORDS = """
+import logging, sys, otel_audit
+otel_audit.configure(journal=sys.argv[1], sinks=[], sealed=["email"], subject_keys=sys.argv[2])
+log = logging.getLogger("app"); log.addHandler(otel_audit.AuditHandler()); log.setLevel("INFO")
+class Resource:
+    def __del__(self):
+        log.info("released with password=hunter2")
+        otel_audit.record("resource.release", data_subject="alice", data={"email": "alice@example.org"})
+kept = Resource(); kept.itself = kept
+"""
+
+
+def test_no_secret_is_in_what_is_logged_at_the_very_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", LAST_WORDS, str(tmp_path / "journal"), str(tmp_path / "keys")]
+    ran = subprocess.run(command, timeout=60, check=True, capture_output=True)
+    everything = seen(tmp_path / "journal") + ran.stdout + ran.stderr
+    assert b"released with password=[redacted]" in everything
+    assert b"resource.release" in everything
+    assert b"hunter2" not in everything
+    assert b"alice@example.org" not in everything
 
 
 def test_no_secret_is_in_a_repr(tmp_path: Path) -> None:
