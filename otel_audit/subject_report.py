@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
-from .canonical import parse
+from .canonical import jcs, parse
 from .record import Control, record_id
 from .redaction.pseudonyms import PseudonymKey
 from .redaction.sealing import SEALED, open_sealed
@@ -74,7 +74,7 @@ class Report:
     """Of keys that seal fields of these records, or of a subject that is named as this one."""
     unreadable: list[str]
     records: int = 0
-    """Records that were looked at."""
+    """Records that were looked at, copies and all."""
 
     @property
     def exit_code(self) -> int:
@@ -99,10 +99,16 @@ def report_on(
     """
     names = tuple(each.name(subject) for each in pseudonym_keys)
     wanted = {subject, *names}
+    marks = [jcs(each)[1:-1] for each in wanted] + [f'"{Control.ERASE}"'.encode()]
+    if key is not None:
+        marks.append(f"aes-256-gcm:{key.id}:".encode())
     seen: set[str] = set()
     report = Report(names, None if key is None else key.id, [], [], [])
     erased: dict[str, Erasure] = {}
     for file, line, number in _read(paths, report.unreadable):
+        report.records += 1
+        if not any(mark in line for mark in marks):
+            continue
         entry, fault = examine(line)
         if entry is None:
             continue
@@ -110,7 +116,6 @@ def report_on(
         identity = record_id(entry.stream, entry.seq)
         if identity in seen:
             continue
-        report.records += 1
         if entry.event == Control.ERASE:
             erasure = _read_erasure(identity, record)
             erased.update(dict.fromkeys(erasure.keys, erasure))

@@ -96,6 +96,7 @@ class Redactor:
         allow: Mapping[str, Sequence[Steps]] | None = None,
         text: bool = True,
     ) -> None:
+        names = tuple(names)
         self._pattern = re.compile("|".join(f"(?:{name})" for name in names))
         self._rules = tuple(rules)
         self._patterns = tuple(patterns)
@@ -335,8 +336,8 @@ class _Walk:
         return further, found
 
 
-def _choose_mask(names: Iterable[str], is_secret: Callable[[str], bool], added: Iterable[str]) -> TextMask:
-    return usual() if names is DEFAULT_SECRET_NAMES else TextMask(is_secret, added)
+def _choose_mask(names: tuple[str, ...], is_secret: Callable[[str], bool], added: Iterable[str]) -> TextMask:
+    return usual() if names == DEFAULT_SECRET_NAMES else TextMask(is_secret, added)
 
 
 def _narrow(allowed: tuple[Steps, ...], name: str) -> _Allowed:
