@@ -79,7 +79,9 @@ _MENTIONS: Final = (
 
 _NAME: Final = r"(?<!\w)(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
 _BARE: Final = r"""(?:[^\s"'&;,<>\\]|,(?![\s"']|[\w.-]{1,64}[=:]|\Z)|\\(?!["'\\]))+"""
-_ASSIGNED: Final = re.compile(_NAME + r"""(?P<between>\\*["']?\s{0,2}(?:=>|:=|=|:)\s{0,2}[bru]?)""", re.IGNORECASE)
+_ASSIGNED: Final = re.compile(
+    _NAME + r"""(?P<between>\\*["']?\s{0,2}(?:=>|:=|=(?!=\s)|:)\s{0,2}(?:[bru](?=["']))?)""", re.IGNORECASE
+)
 _ASSIGNED_VALUE: Final = re.compile(
     r"""(?P<quote>\\*["'])(?P<quoted>[^\n]{0,4096}?)(?P=quote)"""
     r"""|(?P<open>\\*["'])(?P<unclosed>[^\n"']+)"""
@@ -131,19 +133,22 @@ _SQL: Final = re.compile(
 
 _HARMLESS_WORDS: Final = frozenset(
     """
-    a absent accepted added all and are as at authentication authorization bad basic be by cannot changed check
-    correct could created deleted denied digest disabled does empty enabled error expected expired expires
-    failed failure false field for forgotten found from has hidden if in incorrect invalid is issued it ldap
-    length login malformed masked mismatch missing must needed never new nil no none not null oauth oauth2 of
-    off ok old on only option or please policy refreshed refused rejected removed renewed request required reset
-    revoked rotated saved set shall should stored string success that the this to too true type undefined
-    unknown unset updated use user valid verified was were when will with without wrong yes you your
+    a absent accepted added all and any are as at authentication authorization bad basic be bool by bytes cannot
+    changed check correct could created deleted denied dict digest disabled does empty enabled error expected
+    expired expires failed failure false field float for forgotten found from has hidden if in incorrect int invalid
+    is issued it ldap length list login malformed masked mismatch missing must needed never new nil no none not null
+    oauth oauth2 object of off ok old on only option or please policy refreshed refused rejected removed renewed
+    request required reset revoked rotated saved set shall should stored str string success that the this to too
+    true type undefined unknown unset updated use user valid verified was were when will with without wrong yes you
+    your
     """.split()  # noqa: SIM905 - words, to be read as such
 )
 """What may stand behind "password:" in a sentence."""
 _STRONG: Final = re.compile(r"(.*_)?(pass.*|pwd|.*secret.*|.*_?key|credentials?|connection_string)")
 _CODE: Final = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*(?P<call>[\[(].*)?")
 _BASE64_BEGINNING: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_PLACEHOLDER: Final = re.compile(r"[*•.…_{}()\[\]-]*|%[a-z]|[$%]?\{\{?\w*\}*|\*+|x+", re.IGNORECASE)
+"""What stands for a value: `%s`, `{}`, `${NAME}`, `***`."""
 _BRACKETS: Final = ")]}>"
 
 
@@ -253,13 +258,14 @@ class Forms:
             return False
         if code["call"] is not None:
             return whole[-1] in ")]" or value.string[value.end() : value.end() + 1] in {'"', "'"}
-        if plain_name(core) == plain_name(name):
+        if plain_name(core) == plain_name(name.rpartition(".")[2]):
             return True
         return "." in core and not any(map(str.isdigit, core)) and self._names_secret(core)
 
 
 def _is_harmless(core: str, found: re.Match[str]) -> bool:
-    if core.lower() in _HARMLESS_WORDS or not core.strip("*•.…-_ "):
+    word = core.rstrip(f"{_BRACKETS}.,:")
+    if word.lower() in _HARMLESS_WORDS or _PLACEHOLDER.fullmatch(word) is not None:
         return True
     if "=" in found["between"]:
         return False

@@ -47,6 +47,9 @@ MASKED = {
     'password="hunter2': 'password="[redacted]',
     "(password=hunter2)": "(password=[redacted])",
     "password=pa,ss word": "password=[redacted] word",
+    "password=bunter2 password=rhubarb": "password=[redacted] password=[redacted]",
+    "password=!@#$%": "password=[redacted]",
+    "password=b'hunter2'": "password=b'[redacted]'",
     "DatabaseSettings.password: hunter2": "DatabaseSettings.password: [redacted]",
 }
 
@@ -103,6 +106,10 @@ def test_a_known_form_is_masked(secret: Secret) -> None:
         "connect(user=user, password=self.password)",
         "token = get_token()",
         'password=os.environ["DB_PASSWORD"]',
+        "if token == 0x00: self.token = token",
+        "def login(user: str, password: bytes) -> None:",
+        "credentials: %s, password={}, token=${TOKEN}",
+        "def open(path, pwd=None):",
         "Traceback (most recent call last):\n  File \"x.py\", line 3, in <module>\n    raise ValueError('no')\n",
         "password=********",
         "",
