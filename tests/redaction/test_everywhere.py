@@ -195,7 +195,10 @@ def test_no_secret_reaches_a_sink_or_a_message(
     out, err = capfd.readouterr()
     everything = seen(tmp_path) + out.encode() + err.encode()
     assert [secret.text for secret in SECRETS if shows(everything, secret.core)] == []
-    if place not in {"text beyond the cut", "argument that cannot be shown"}:
+    nothing = {"text beyond the cut", "argument that cannot be shown"}
+    if sys.version_info < (3, 11):
+        nothing.add("note of an exception")
+    if place not in nothing:
         assert everything.count(b"[redacted]") >= len(SECRETS) // 2, "it was masked, not lost"
     codes = {"control record": 3, "notice": 5}  # it was told that something is degraded; there is nothing
     assert main(["verify", str(tmp_path / "journal")]) == codes.get(place, 0)
@@ -328,6 +331,7 @@ class Resource:
         log.info("released with password=hunter2")
         otel_audit.record("resource.release", data_subject="alice", data={"email": "alice@example.org"})
 kept = Resource(); kept.itself = kept
+log.info("working")
 """
 
 
