@@ -36,20 +36,22 @@ def parse_path(text: str) -> Steps:
     """Read a path.
 
     Raises:
-        ValueError: it is no path, or names what stands in every record as it is.
+        ValueError: it is no path, or names what stands in every record as it is. The message continues "holds ".
     """
     steps = tuple(text.strip().split("."))
     if not all(steps) or any(ANYTHING in step and step != ANYTHING for step in steps):
-        raise ValueError(f"{text!r} is no path; write names with dots between them, such as customer.iban or actor.id")
+        raise ValueError(
+            f"{text!r}, which is no path; write names with dots between them, such as customer.iban or actor.id"
+        )
     first = steps[0]
     if first in _AS_IS or (first == "message" and len(steps) > 1):
-        raise ValueError(f"{text!r} cannot be changed in a record; a member of data by that name is data.{text}")
+        raise ValueError(f"{text!r}, which cannot be changed in a record; a member of data by that name is data.{text}")
     if first in AUDIT_MEMBERS:
         steps = ("audit", *steps)
     elif first not in {"audit", "data", "message", ANYTHING}:
         steps = ("data", *steps)
     if "/" + "/".join(steps) in FIXED:
-        raise ValueError(f"{text!r} cannot be changed in a record: the format prescribes its values")
+        raise ValueError(f"{text!r}, which cannot be changed in a record: the format prescribes its values")
     return steps
 
 
