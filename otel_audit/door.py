@@ -59,6 +59,8 @@ class Door:
         self._harmless = self._redactor.harmless
         self._most = self._limits.record
         self._names: dict[str, tuple[str, str]] = {}
+        self._own = Redactor()
+        """For control records: a verifier reads them, so that no rule of the user's may change them."""
 
     def admit(
         self,
@@ -142,7 +144,9 @@ class Door:
             written = canonicalize_plain(record)
         except (OverflowError, TypeError, ValueError):
             return None
-        return written[:-1] if len(written) <= self._most else None
+        if len(written) <= self._most and self._redactor.is_clear(record, written):
+            return written[:-1]
+        return None
 
     def control(self, event_name: str, data: dict[str, Any], *, action: str) -> bytes:
         """Return the head of a control record: the trail speaking of itself."""
@@ -153,7 +157,7 @@ class Door:
             "data": data,
             "event_name": event_name,
         }
-        return self._encode(record, [])
+        return self._encode(record, [], self._own)
 
     def _describe(self, record: dict[str, Any], event_name: Any, given: Mapping[Any, Any] | None) -> list[Alteration]:
         """Fill in who, what, on what and with which outcome; return what of it had to be changed."""
@@ -194,48 +198,40 @@ class Door:
             self._names[given] = named
         return named
 
-    def _encode(self, record: dict[str, Any], notes: list[Alteration]) -> bytes:
-        if not notes and self._is_clear(record):
+    def _encode(self, record: dict[str, Any], notes: list[Alteration], redactor: Redactor | None = None) -> bytes:
+        redactor = redactor or self._redactor
+        if not notes and _is_plain(record, redactor):
             try:
                 written = canonicalize_plain(record)
             except (TypeError, ValueError):  # a lone surrogate, an integer beyond 2^53, keys outside ASCII
                 pass
             else:
-                if len(written) <= self._most:
+                if len(written) <= self._most and redactor.is_clear(record, written):
                     return written[:-1]
-        return self._encode_safely(record, notes)
+        return self._encode_safely(record, notes, redactor)
 
-    def _is_clear(self, record: dict[str, Any]) -> bool:
-        """Tell whether nothing in this record needs a second look: names harmless, values plain."""
-        audit, harmless = record["audit"], self._harmless
-        if audit is not _LOG and not is_plain(audit, harmless):
-            return False
-        data = record.get("data")
-        return data is None or is_plain(data, harmless)
-
-    def _encode_safely(self, record: dict[str, Any], notes: list[Alteration]) -> bytes:
-        safe, altered = self._spell(record, notes, cut_text=False)
-        written = self._with_notes(safe, altered)
-        if len(written) > self._most:
-            safe, altered = self._spell(record, notes, cut_text=True)
-            written = self._with_notes(safe, altered)
-        if len(written) > MAX_LINE - _ROOM_FOR_TAIL:
-            written = self._with_notes(_outline(safe), [Alteration("/data", "cut", len(written)), *notes])
-        return written[:-1]
-
-    def _spell(
-        self, record: dict[str, Any], notes: list[Alteration], *, cut_text: bool
-    ) -> tuple[dict[str, Any], list[Alteration]]:
-        """Return the record made JSON-safe and free of secrets, and what was altered on the way.
+    def _encode_safely(
+        self, record: dict[str, Any], notes: list[Alteration], redactor: Redactor | None = None
+    ) -> bytes:
+        """Spell a record so that it is JSON-safe, holds nothing that must not be written, and fits on a line.
 
         Secrets are looked for in what is spelled, where mappings, dataclasses and tuples of any kind have become
-        objects and arrays.
+        objects and arrays; and before anything is cut, so that the hash of a text that was cut is not one of a secret.
         """
-        safe, altered = make_safe(record, self._limits, cut_text=cut_text)
+        safe, altered = make_safe(record, self._limits)
         if not _is_whole(safe):
             raise RecursionError("the stack has no room left to spell an audit record")
-        every = [*notes, *altered]
-        return self._redactor.clean(safe, every), every
+        altered = [*notes, *altered]
+        safe = (redactor or self._redactor).clean(safe, altered)
+        written = self._with_notes(safe, altered)
+        if len(written) > self._most:
+            safe["audit"].pop("altered", None)
+            safe, cut = make_safe(safe, self._limits, cut_text=True)
+            altered += cut
+            written = self._with_notes(safe, altered)
+        if len(written) > MAX_LINE - _ROOM_FOR_TAIL:
+            written = self._with_notes(_outline(safe), [Alteration("/data", "cut", len(written)), *altered])
+        return written[:-1]
 
     @staticmethod
     def _with_notes(record: dict[str, Any], notes: list[Alteration]) -> bytes:
@@ -246,6 +242,15 @@ class Door:
             safe, _ = make_safe(listed, Limits(text=1024), cut_text=True)
             record["audit"]["altered"] = safe
         return canonicalize(record)
+
+
+def _is_plain(record: dict[str, Any], redactor: Redactor) -> bool:
+    """Tell whether the names in this record are harmless and its values plain."""
+    audit, harmless = record["audit"], redactor.harmless
+    if audit is not _LOG and not is_plain(audit, harmless):
+        return False
+    data = record.get("data")
+    return data is None or is_plain(data, harmless)
 
 
 def _is_whole(record: dict[str, Any]) -> bool:

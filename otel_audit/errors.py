@@ -17,7 +17,15 @@ class AuditError(Exception):
 
 
 class ConfigurationError(AuditError, ValueError):
-    """A setting is unusable. The message names the setting, where it came from and what to do."""
+    """A setting is unusable. The message names the setting, where it came from and what to do; no secret is in it."""
+
+    def __init__(self, message: str = "") -> None:
+        try:
+            from .redaction.text import mask_text  # not before it is needed: errors are imported by all
+        except ImportError:  # the single-file verifier has no settings, and no secrets
+            super().__init__(message)
+        else:
+            super().__init__(mask_text(message))
 
 
 class RecordLost(AuditError):

@@ -79,7 +79,7 @@ class AuditHandler(logging.Handler):
         except TypeError:  # a record made by hand, with a name or level that is none
             pass
         if twice.watching:
-            call = int(record.created * 1e9), record.name
+            call = _identify(record)
             if twice.take_sealed("processor", trail, *call):
                 return
             trail.keep(admit(trail.door, record))
@@ -89,3 +89,11 @@ class AuditHandler(logging.Handler):
 
     def __repr__(self) -> str:
         return f"<AuditHandler {logging.getLevelName(self.level)}>"
+
+
+def _identify(record: logging.LogRecord) -> tuple[int | None, str | None]:
+    """Return what the OpenTelemetry handler tells of this call as well; nothing if somebody made the record by hand."""
+    try:
+        return int(record.created * 1e9), record.name
+    except Exception:  # noqa: BLE001 - what is no time may raise anything; the event must live
+        return None, None

@@ -37,6 +37,9 @@ COMMANDS: Final[dict[str, str]] = {
     "reconcile": "reconcile",
     "doctor": "doctor",
     "config": "config",
+    "pseudonym": "pseudonym",
+    "subject-report": "subject_report",
+    "erase": "erase",
 }
 """Subcommand -> module in this package, in the order in which `--help` lists them."""
 

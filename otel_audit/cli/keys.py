@@ -12,7 +12,7 @@ from otel_audit.errors import ConfigurationError
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "Make, show, rotate and revoke the keys that sign checkpoints."
+HELP = "Make, show, rotate and revoke the keys that sign checkpoints; make keys for pseudonyms."
 
 _UNITS: Final = {"m": 60, "h": 3600, "d": 86400}
 
@@ -32,6 +32,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     epochs.add_argument("--name", required=True, help="the key's name, such as shop.example/audit")
     epochs.add_argument("--length", type=_length, default=3600, help="of one epoch: 15m, 1h (default), 1d")
     epochs.add_argument("--count", type=int, default=8784, help="of epochs (default: 8784, a year of hours)")
+
+    pseudonym = actions.add_parser("pseudonym", help="add a key for pseudonyms to a file; the last one is used")
+    pseudonym.add_argument("file", help="where the key goes; made, with mode 0600, if it is not there")
 
     show = actions.add_parser("show", help="print a key file's verifier key")
     show.add_argument("file")
@@ -59,10 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it; print a verifier key or a signed statement."""
+    """Do it; print a verifier key, a signed statement or a key's id."""
     actions = {
         "generate": _generate,
         "epochs": _epochs,
+        "pseudonym": _pseudonym,
         "show": _show,
         "rotate": _rotate,
         "revoke": _revoke,
@@ -86,6 +90,12 @@ def _epochs(args: argparse.Namespace) -> str:
 
     start = int(time.time()) // args.length * args.length
     return provision(args.file, args.name, Schedule(start, args.length, args.count))
+
+
+def _pseudonym(args: argparse.Namespace) -> str:
+    from otel_audit.redaction.pseudonyms import add_key
+
+    return f"{args.file}: new pseudonyms are made with key {add_key(args.file).id}"
 
 
 def _show(args: argparse.Namespace) -> str:

@@ -45,6 +45,19 @@ def configure(
     select: Mapping[str, Any] | None = None,
     redact: Sequence[str] | None = None,
     redact_except: Sequence[str] | None = None,
+    redact_text: bool | None = None,
+    redact_paths: Sequence[str] | None = None,
+    redact_patterns: Sequence[str] | None = None,
+    redact_allow: Mapping[str, Sequence[str]] | None = None,
+    pseudonyms: Sequence[str] | None = None,
+    pseudonym_key_file: str | os.PathLike[str] | None = None,
+    sealed: Sequence[str] | None = None,
+    subject_path: str | None = None,
+    subject_keys: str | os.PathLike[str] | None = None,
+    record_bytes: int | str | None = None,
+    text_bytes: int | str | None = None,
+    max_items: int | None = None,
+    max_depth: int | None = None,
     signing_key_file: str | os.PathLike[str] | None = None,
     checkpoint_interval: float | str | None = None,
     checkpoint_records: int | None = None,
@@ -81,6 +94,19 @@ def configure(
         select: which of those records: a mapping with `level`, `marker`, `loggers`.
         redact: names whose values are masked, beside the usual ones.
         redact_except: names whose values are not masked after all.
+        redact_text: whether secrets inside text are masked as well.
+        redact_paths: paths whose values are masked (`customer.iban`, `actor.name`, `**.iban`).
+        redact_patterns: regular expressions that are masked in every text.
+        redact_allow: event name -> paths that records by that name may show.
+        pseudonyms: paths whose values are replaced by keyed pseudonyms.
+        pseudonym_key_file: their keys.
+        sealed: paths whose values are encrypted under a key for each data subject.
+        subject_path: where a record says whom it is about; `data_subject` by default.
+        subject_keys: directory of the data subjects' keys.
+        record_bytes: size of a record above which its long texts are cut.
+        text_bytes: bytes that are left of such a text.
+        max_items: members of one object or array.
+        max_depth: levels of nesting.
         signing_key_file: private key, or epoch keys, that sign checkpoints.
         checkpoint_interval: longest time from a record to its signature.
         checkpoint_records: records after which a checkpoint is signed sooner.

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from ..canonical import Limits, canonicalize, make_safe
 from ..door import Door
 from ..errors import ConfigurationError
-from ..redaction import Redactor, name_patterns
 from ..selection import make_selection
 from ..sinks.base import Sink
 from ..stream import FailurePolicy
-from ..trail import AuditTrail, Intervals
+from ..trail import AuditTrail, Intervals, Watch
+from .redacting import make_redactor
 from .resolving import Effective
 from .schemes import find_type
 from .settings import SCHEMA, Settings
@@ -101,10 +101,11 @@ def _assemble(effective: Effective) -> AuditTrail:
 
 def _make_trail(effective: Effective, store: Any) -> AuditTrail:
     settings = effective.settings
-    patterns = name_patterns(settings.redact, settings.redact_except)
-    return AuditTrail(
+    limits = Limits(settings.max_depth, settings.max_items, settings.text_bytes, settings.record_bytes)
+    redactor = make_redactor(settings)
+    trail = AuditTrail(
         store,
-        door=Door(redactor=Redactor(patterns)),
+        door=Door(limits=limits, redactor=redactor),
         durability=settings.durability,
         policy=FailurePolicy(settings.on_failure, settings.block_timeout),
         intervals=Intervals(sync=settings.sync_interval, heartbeat=settings.heartbeat),
@@ -113,6 +114,11 @@ def _make_trail(effective: Effective, store: Any) -> AuditTrail:
         ack_timeout=settings.ack_timeout,
         fast_fail=settings.fast_fail,
     )
+    for rule in redactor.rules:
+        troubles: Watch | None = getattr(rule.change, "troubles", None)
+        if troubles is not None:
+            trail.watch(troubles)
+    return trail
 
 
 def _open_signer(settings: Settings) -> Signer | None:

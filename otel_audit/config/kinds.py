@@ -12,14 +12,20 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
 
+from otel_audit.redaction.paths import parse_path
+from otel_audit.redaction.patterns import compile_pattern
 from otel_audit.sinks.urls import nearest
 from otel_audit.units import parse_bytes, parse_seconds
 
 __all__ = [
+    "ALLOW",
     "ATTRIBUTES",
     "NAMES",
     "PATH",
+    "PATHS",
+    "PATTERNS",
     "RULES",
+    "SUBJECT",
     "TEXT",
     "TRUTH",
     "Kind",
@@ -81,6 +87,61 @@ def _names(value: object) -> tuple[str, ...]:
     return tuple(stripped for item in items if (stripped := item.strip()))
 
 
+def _paths(value: object) -> tuple[str, ...]:
+    found = _names(value)
+    _try_each(parse_path, found)
+    return found
+
+
+def _path_text(value: object) -> str:
+    text = _text(value)
+    _try_each(parse_path, (text,))
+    return text
+
+
+def _patterns(value: object) -> tuple[str, ...]:
+    """Read a list; text holds one pattern a line, since a comma may be part of one."""
+    items = value.splitlines() if isinstance(value, str) else value
+    if not isinstance(items, (list, tuple)) or not all(isinstance(item, str) for item in items):
+        raise ValueError(f"is {show(value)}; it must be a list of regular expressions, or text with one a line")
+    found = tuple(item for item in items if item.strip())
+    _try_each(_compile, found)
+    return found
+
+
+def _compile(text: str) -> None:
+    try:
+        compile_pattern(text)
+    except ValueError as error:
+        raise ValueError(f"{show(text)}, which {error}") from None
+
+
+def _try_each(read: Callable[[str], object], items: tuple[str, ...]) -> None:
+    wrong: list[str] = []
+    for item in items:
+        try:
+            read(item)
+        except ValueError as error:  # noqa: PERF203 - every mistake is told
+            wrong.append(f"holds {error}")
+    if wrong:
+        raise ValueError(*wrong)
+
+
+def _allow(value: object) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, Mapping) or not all(isinstance(event, str) and event for event in value):
+        raise ValueError(f"is {show(value)}; it must be a mapping of event names to lists of what they may show")
+    found: dict[str, tuple[str, ...]] = {}
+    wrong: list[str] = []
+    for event, paths in value.items():
+        try:
+            found[event] = _paths(paths)
+        except ValueError as error:  # noqa: PERF203 - every mistake is told
+            wrong += [f"[{event}] {message}" for message in error.args]
+    if wrong:
+        raise ValueError(*wrong)
+    return found
+
+
 def _attributes(value: object) -> dict[str, Any]:
     if isinstance(value, str):
         return _parse_pairs(value)
@@ -124,8 +185,8 @@ def duration(*, least: float = 0.0, above: bool = False) -> Kind:
     return Kind("time", parse, {"anyOf": [{"type": "number", **bound}, written]})
 
 
-def size(*, least: int = 0) -> Kind:
-    """Return the kind of an amount of bytes, at least `least`."""
+def size(*, least: int = 0, most: int | None = None) -> Kind:
+    """Return the kind of an amount of bytes, at least `least` and at most `most`."""
 
     def parse(value: object) -> int:
         found = parse_bytes(value)
@@ -133,23 +194,31 @@ def size(*, least: int = 0) -> Kind:
             raise ValueError(f"is {show(value)}; it must be a size: 64MiB, 1GB, or a number of bytes")
         if found < least:
             raise ValueError(f"is {show(value)}; it must be at least {least} bytes")
+        if most is not None and found > most:
+            raise ValueError(f"is {show(value)}; it must be at most {most} bytes")
         return found
 
     written = {"type": "string", "pattern": r"^\s*(\d+\.?\d*|\.\d+)\s*([KkMmGgTt][Ii]?[Bb]|[Bb])?\s*$"}
-    return Kind("size", parse, {"anyOf": [{"type": "integer", "minimum": least}, written]})
+    return Kind("size", parse, {"anyOf": [{"type": "integer", **_bounds(least, most)}, written]})
 
 
-def count(*, least: int = 0) -> Kind:
-    """Return the kind of a number of things, at least `least`."""
+def _bounds(least: int, most: int | None) -> dict[str, int]:
+    return {"minimum": least} if most is None else {"minimum": least, "maximum": most}
+
+
+def count(*, least: int = 0, most: int | None = None) -> Kind:
+    """Return the kind of a number of things, at least `least` and at most `most`."""
 
     def parse(value: object) -> int:
         found = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
         if type(found) is not int or found < least:
             raise ValueError(f"is {show(value)}; it must be a whole number, at least {least}")
+        if most is not None and found > most:
+            raise ValueError(f"is {show(value)}; it must be a whole number, at most {most}")
         return found
 
     written = {"type": "string", "pattern": r"^\s*\d+\s*$"}
-    return Kind("number", parse, {"anyOf": [{"type": "integer", "minimum": least}, written]})
+    return Kind("number", parse, {"anyOf": [{"type": "integer", **_bounds(least, most)}, written]})
 
 
 def choice(*words: str) -> Kind:
@@ -171,11 +240,16 @@ def _only_near(hint: str) -> str:
 TRUTH = Kind("true \\| false", _truth, {"type": "boolean"})
 TEXT = Kind("text", _text, {"type": "string", "minLength": 1})
 PATH = Kind("path", _path, {"type": "string"}, empty=True)
-NAMES = Kind(
-    "list of names",
-    _names,
-    {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
-    empty=True,
+_TEXTS = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}
+NAMES = Kind("list of names", _names, _TEXTS, empty=True)
+PATHS = Kind("list of paths", _paths, _TEXTS, empty=True)
+SUBJECT = Kind("path in a record", _path_text, {"type": "string", "minLength": 1})
+PATTERNS = Kind("list of patterns; as text, one a line", _patterns, _TEXTS, empty=True)
+ALLOW = Kind(
+    "mapping of event names to lists of paths",
+    _allow,
+    {"type": "object", "additionalProperties": _TEXTS},
+    scalar=False,
 )
 _PLAIN_VALUES = {"type": "object", "additionalProperties": {"type": ["string", "number", "boolean"]}}
 ATTRIBUTES = Kind("`name=value,...` or mapping", _attributes, {"anyOf": [{"type": "string"}, _PLAIN_VALUES]})

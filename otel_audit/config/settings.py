@@ -10,13 +10,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Final, cast, get_args
 
+from otel_audit.canonical import Limits
 from otel_audit.journal.writer import DEFAULT_SEGMENT_BYTES
 from otel_audit.record import MAX_LINE
 from otel_audit.stream import Durability, FailurePolicy, OnFailure
 from otel_audit.trail import Intervals
 
 from .anchors import ANCHORS, AnchorSettings
-from .kinds import ATTRIBUTES, NAMES, PATH, RULES, TEXT, TRUTH, Kind, choice, count, duration, size
+from .kinds import (
+    ALLOW,
+    ATTRIBUTES,
+    NAMES,
+    PATH,
+    PATHS,
+    PATTERNS,
+    RULES,
+    SUBJECT,
+    TEXT,
+    TRUTH,
+    Kind,
+    choice,
+    count,
+    duration,
+    size,
+)
 from .schemes import TYPES
 from .sinks import SINKS, SinkSettings
 
@@ -54,6 +71,7 @@ def _setting(default: Any, kind: Kind, description: str, variable: str | None = 
 
 
 _INTERVALS: Final = Intervals()
+_LIMITS: Final = Limits()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,6 +162,41 @@ class Settings:
         "Names, beside the usual ones, whose values are masked before anything is written; `*` stands for anything.",
     )
     redact_except: tuple[str, ...] = _setting((), NAMES, "Names whose values are not masked after all.")
+    redact_text: bool = _setting(
+        True, TRUTH, "Mask secrets inside text as well: `password=...`, tokens, credentials in URLs, private keys."
+    )
+    redact_paths: tuple[str, ...] = _setting(
+        (), PATHS, "Paths whose values are masked: `customer.iban`, `actor.name`; `*` is any name, `**` any levels."
+    )
+    redact_patterns: tuple[str, ...] = _setting(
+        (), PATTERNS, "Regular expressions that are masked in every text; of one with a group `secret`, only the group."
+    )
+    redact_allow: Mapping[str, tuple[str, ...]] | None = _setting(
+        None, ALLOW, "Event name -> paths that records by that name may show; what is not listed is masked."
+    )
+    pseudonyms: tuple[str, ...] = _setting(
+        (), PATHS, "Paths whose values are replaced by keyed pseudonyms. Needs `pseudonym_key_file`."
+    )
+    pseudonym_key_file: str | None = _setting(
+        None, PATH, "Keys of pseudonyms (mode 0600; `otel-audit keys pseudonym` makes it); the last one is used."
+    )
+    sealed: tuple[str, ...] = _setting(
+        (), PATHS, "Paths whose values are encrypted under a key for each data subject. Needs `subject_keys`."
+    )
+    subject_path: str = _setting("data_subject", SUBJECT, "Path of the id of the person that a record is about.")
+    subject_keys: str | None = _setting(
+        None,
+        PATH,
+        "Directory of the data subjects' keys (mode 0700); made when first needed. `otel-audit erase` destroys one.",
+    )
+    record_bytes: int = _setting(
+        _LIMITS.record,
+        size(least=1024, most=MAX_LINE - 1024),
+        "Size of a record above which its long texts are cut; `audit.altered` then says their length and SHA-256.",
+    )
+    text_bytes: int = _setting(_LIMITS.text, size(least=64), "Bytes that are left of such a text.")
+    max_items: int = _setting(_LIMITS.items, count(least=64), "Members of one object or array; more are cut.")
+    max_depth: int = _setting(_LIMITS.depth, count(least=16, most=64), "Levels of nesting; what is deeper is cut.")
     signing_key_file: str | None = _setting(
         None, PATH, "Private key (PKCS#8 PEM or epoch keys, mode 0600) that signs checkpoints."
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-__all__ = ["create_file", "replace_file"]
+__all__ = ["create_file", "replace_file", "sync_directory_of"]
 
 
 def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
@@ -24,7 +24,7 @@ def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
     except BaseException:
         os.unlink(temporary)
         raise
-    _sync_directory(path)
+    sync_directory_of(path)
 
 
 def create_file(path: str, content: bytes, mode: int) -> None:
@@ -44,10 +44,11 @@ def create_file(path: str, content: bytes, mode: int) -> None:
     except BaseException:
         os.unlink(path)
         raise
-    _sync_directory(path)
+    sync_directory_of(path)
 
 
-def _sync_directory(path: str) -> None:
+def sync_directory_of(path: str) -> None:
+    """Make durable which names a file's directory holds."""
     descriptor = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

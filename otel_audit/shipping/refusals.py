@@ -10,6 +10,7 @@ from typing import Any, Final
 from ..errors import RecordLost
 from ..notices import notice
 from ..record import Control
+from ..redaction.text import mask_text
 from ..sinks.base import RecordsRefused, SealedLine, Sink
 from .source import Source
 
@@ -65,15 +66,16 @@ class Refusals:
     def _put_aside(self, one: SealedLine, refusal: RecordsRefused) -> None:
         if one.id in self._aside:  # the batch is sent once more, because the sink went down behind this record
             return
-        self._source.quarantine(self._sink, one.line, str(refusal))
+        said = mask_text(str(refusal))
+        self._source.quarantine(self._sink, one.line, said)
         self._aside.add(one.id)
         self.count += 1
-        notice(f"sink {self._sink} refuses record {one.id}: {refusal}; it is in quarantine", subject=self._sink)
+        notice(f"sink {self._sink} refuses record {one.id}: {said}; it is in quarantine", subject=self._sink)
         now = time.monotonic()
         if self._report is None or now - self._reported_at < _REPORT_INTERVAL:
             return
         self._reported_at = now
-        reason = str(refusal)[:_MOST_REASON]
+        reason = said[:_MOST_REASON]
         details = {"cause": "record refused", "sink": self._sink, "record": one.id, "reason": reason}
         with contextlib.suppress(RecordLost):  # counted there, and told by a gap record
             self._report(Control.DEGRADED, {**details, "refused": self.count})

@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from ..journal.reader import Position, Stretch
 from ..notices import notice
+from ..redaction.text import mask_text
 from ..sinks.base import Archive, Batch, SealedLine, Sink, SinkUnavailable
 from .backoff import Backoff
 from .lanes import Lane, Unconfirmed
@@ -442,8 +443,9 @@ class Shipper:
         self._unconfirmed.go_back(self._lanes.values())
         self._close_sink()
         self._probing = True
-        news = str(error) != self._error
-        self._error = str(error)
+        said = mask_text(str(error))
+        news = said != self._error
+        self._error = said
         if self._failing_since is None:
             self._failing_since = time.time()
             notice(f"sink {self.name} is down: {error}; records wait in the journal", subject=self.name)

@@ -17,7 +17,7 @@ from .envelopes import Envelope, choose_envelope
 from .lines import Block, Remainder, read_blocks
 from .sources import Source, open_source
 
-__all__ = ["Damaged", "Piece", "read_records"]
+__all__ = ["Damaged", "Piece", "read_lines", "read_records"]
 
 
 class Piece(NamedTuple):
@@ -47,6 +47,18 @@ def read_records(source: Source, *, parsed_copy: bool = False) -> Iterator[Piece
     Raises:
         Unreadable: the source cannot be read, or not to its end.
     """
+    for lines in read_lines(source, parsed_copy=parsed_copy):
+        yield from _read(source.path, lines, parsed_copy=parsed_copy)
+
+
+def read_lines(source: Source, *, parsed_copy: bool = False) -> Iterator[list[tuple[bytes, int]]]:
+    """Yield the lines of a source that are records by their look, whatever they are wrapped in, and their numbers.
+
+    With `parsed_copy`, all lines.
+
+    Raises:
+        Unreadable: the source cannot be read, or not to its end.
+    """
     envelope: Envelope | None = None
     sniffed = False
     with open_source(source) as file:
@@ -65,9 +77,7 @@ def read_records(source: Source, *, parsed_copy: bool = False) -> Iterator[Piece
             elif isinstance(part, Remainder) and examine(lines[0])[1] is not None:
                 continue  # a torn tail, and not a line that only lost its newline
             found = list(zip(lines, numbers, strict=True))
-            if not parsed_copy:
-                found = [(line, number) for line, number in found if looks_like_record(line)]
-            yield from _read(source.path, found, parsed_copy=parsed_copy)
+            yield found if parsed_copy else [(line, number) for line, number in found if looks_like_record(line)]
 
 
 def _read(path: str, lines: Sequence[tuple[bytes, int]], *, parsed_copy: bool) -> Iterator[Piece | Damaged]:

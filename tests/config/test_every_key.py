@@ -27,6 +27,7 @@ from otel_audit.config.sinks import SHIPPING
 from otel_audit.errors import ConfigurationError, DeliveryTimeout, RecordLost
 from otel_audit.integrity import keys
 from otel_audit.integrity.publishing import SignedHead
+from otel_audit.redaction.pseudonyms import add_key, read_keys
 from otel_audit.trail import AuditTrail
 from tests.sinks.http_server import Reply, Server
 
@@ -44,6 +45,9 @@ class Bench:
         self.file = directory / "out.jsonl"
         self.key = directory / "key.pem"
         self.anchor = directory / "anchor"
+        self.pseudonyms = directory / "pseudonyms.key"
+        self.subjects = directory / "subjects"
+        self.other = directory / "other"
         self.trail: AuditTrail
 
     def lines(self) -> list[dict[str, Any]]:
@@ -53,6 +57,16 @@ class Bench:
     def opening(self) -> dict[str, Any]:
         otel_audit.record("order.pay")
         return self.lines()[0]["data"]
+
+    def audit(self, **extra: Any) -> dict[str, Any]:
+        otel_audit.record("order.pay", **extra)
+        return self.lines()[-1]["audit"]
+
+    def fill(self, value: Any) -> Any:
+        """Put this bench's paths into what names them."""
+        if not isinstance(value, str):
+            return value
+        return re.sub(r"\{(\w+)\}", lambda found: str(getattr(self, found[1], found[0])), value)
 
     def data(self, **extra: Any) -> dict[str, Any]:
         otel_audit.record("order.pay", **extra)
@@ -161,6 +175,10 @@ def _raises_on_loss(bench: Bench) -> bool:
         return True
 
 
+def _nest(levels: int) -> Any:
+    return [_nest(levels - 1)] if levels else 0
+
+
 ACK = {
     "durability": "ack",
     "on_failure": "raise",
@@ -246,6 +264,31 @@ CASES: dict[str, Case] = {
     "redact_except": Case("pin,api*", lambda b: b.data(pin=1, otp=2, apiKey=3),
         {"pin": 1, "otp": "[redacted]", "apiKey": 3},
         {"pin": "[redacted]", "otp": "[redacted]", "apiKey": "[redacted]"}),
+    "redact_text": Case("false", lambda b: b.data(note="password=hunter2")["note"], "password=hunter2",
+        "password=[redacted]"),
+    "redact_paths": Case("customer.iban,**.phone", lambda b: b.data(customer={"iban": 1, "bic": 2}, a={"phone": 3}),
+        {"customer": {"iban": "[redacted]", "bic": 2}, "a": {"phone": "[redacted]"}},
+        {"customer": {"iban": 1, "bic": 2}, "a": {"phone": 3}}),
+    "redact_patterns": Case("ACC-\\d{2,4}\n\\bDE\\d{20}\\b", lambda b: b.data(note="see ACC-123, please")["note"],
+        "see [redacted], please", "see ACC-123, please"),
+    "redact_allow": Case({"order.*": ["shown"]}, lambda b: b.data(shown=1, hidden=2),
+        {"shown": 1, "hidden": "[redacted]"}, {"shown": 1, "hidden": 2}),
+    "pseudonyms": Case("tenant", lambda b: b.audit(tenant="acme")["tenant"][:12], "hmac-sha256:", "acme",
+        base={"pseudonym_key_file": "{pseudonyms}"}),
+    "pseudonym_key_file": Case("{other}",
+        lambda b: b.audit(tenant="acme")["tenant"] == read_keys(b.other)[-1].name("acme"), expected=True,
+        otherwise=False,
+        base={"config": {"pseudonyms": ["tenant"], "pseudonym_key_file": "{pseudonyms}"}}),
+    "sealed": Case("email", lambda b: b.data(email="a@b", data_subject="alice")["email"][:12], "aes-256-gcm:", "a@b",
+        base={"subject_keys": "{subjects}"}),
+    "subject_path": Case("customer.id", lambda b: b.data(email="a@b", customer={"id": "c1"})["email"][:12],
+        "aes-256-gcm:", "[redacted]", base={"sealed": ["email"], "subject_keys": "{subjects}"}),
+    "subject_keys": Case("{subjects}", lambda b: b.data(email="a@b", data_subject="c1") and b.subjects.is_dir(),
+        expected=True, otherwise=False, base={"config": {"sealed": ["email"], "subject_keys": "{anchor}/keys"}}),
+    "record_bytes": Case("2KiB", lambda b: len(b.data(note="x" * 20_000)["note"]), 16_384, 20_000),
+    "text_bytes": Case("100", lambda b: len(b.data(note=BIG, more=BIG)["note"]), 100, 16_384),
+    "max_items": Case("64", lambda b: len(b.data(many=[*range(100)], odd={1: 2})["many"]), 64, 100),
+    "max_depth": Case("16", lambda b: json.dumps(b.data(deep=_nest(20))).count("["), 14, 20),
     "signing_key_file": Case("{key}", lambda b: "keys" in b.opening(), expected=True, otherwise=False),
     "checkpoint_interval": Case("20ms", _checkpoint_within, expected=True, otherwise=False,
         base={"signing_key_file": "{key}", "config": {"checkpoint_interval": "1h"}}),
@@ -259,13 +302,9 @@ CASES: dict[str, Case] = {
 def configure(bench: Bench, case: Case, name: str, how: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Configure with the case's value by one of the ways, or without it."""
     given: dict[str, Any] = {"journal": bench.journal, "sinks": [], **case.base}
-    value = case.value
-    if isinstance(value, str):
-        value = value.replace("{journal}", str(bench.journal)).replace("{file}", str(bench.file))
-        value = value.replace("{key}", str(bench.key)).replace("{anchor}", str(bench.anchor))
-    lower = dict(given.pop("config", {}))
-    if "signing_key_file" in given:
-        given["signing_key_file"] = bench.key
+    value = bench.fill(case.value)
+    lower = {name: bench.fill(each) for name, each in given.pop("config", {}).items()}
+    given = {name: bench.fill(each) for name, each in given.items()}
     if how == "argument":
         given[name] = value
     else:
@@ -286,6 +325,8 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     keys.generate(bench.key, "shop.example/audit")
     bench.anchor.mkdir()
+    add_key(bench.pseudonyms)
+    add_key(bench.other)
     yield bench
     if hasattr(bench, "trail"):
         bench.trail.close(timeout=0.1)
@@ -320,7 +361,7 @@ def test_without_the_setting_there_is_no_such_effect(name: str, bench: Bench, mo
 
 
 def test_every_scalar_setting_has_a_variable() -> None:
-    assert {each.name for each in SCHEMA.values() if each.variable is None} == {"select"}
+    assert {each.name for each in SCHEMA.values() if each.variable is None} == {"redact_allow", "select"}
 
 
 def test_the_variable_config_names_the_yaml_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

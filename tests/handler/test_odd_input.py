@@ -20,7 +20,7 @@ import rfc8785
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from otel_audit import AuditHandler
+from otel_audit import AuditHandler, twice
 from otel_audit.chain import Chain, new_stream_id
 from otel_audit.door import Door
 from otel_audit.logrecord import admit
@@ -281,6 +281,14 @@ def test_a_time_that_is_none_becomes_now_and_says_so(journal: Path) -> None:
     record = log_alone(journal, created=float("nan"))
     assert record["@timestamp"].startswith("20")
     assert record["audit"]["altered"] == [{"path": "/@timestamp", "why": "not a time: nan"}]
+
+
+@pytest.mark.parametrize("created", [float("nan"), float("inf"), None, "now", 1e300, Raises()])
+def test_an_odd_time_beside_the_opentelemetry_processor_loses_nothing(
+    created: Any, monkeypatch: pytest.MonkeyPatch, journal: Path
+) -> None:
+    monkeypatch.setattr(twice, "watching", True)
+    assert log_alone(journal, created=created)["logger"] == "shop"
 
 
 @pytest.mark.parametrize(
