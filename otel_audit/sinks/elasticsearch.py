@@ -38,6 +38,8 @@ _INDEX: Final = re.compile(r"(?![-_+.])[^A-Z\\/*?\"<>| ,#:\x00-\x1f]{1,255}")
 _MAPPING_ERRORS: Final = frozenset(
     {"mapper_parsing_exception", "document_parsing_exception", "strict_dynamic_mapping_exception"}
 )
+_TOO_LONG: Final = "immense term"
+"""Lucene's words for a keyword of more than 32,766 bytes; the error's type is that of a full mapping too."""
 _HINTS: Final = {
     401: " (check api_key_file or password_file)",
     403: " (the account needs create and read on the index)",
@@ -195,7 +197,7 @@ class ElasticsearchSink:
             said = excerpt(f"{error.get('type')}: {error.get('reason')}", ())
             if status == 409:
                 held.append((sealed, str(item.get("_index"))))
-            elif status == 413 or (status == 400 and error.get("type") in _MAPPING_ERRORS):
+            elif status == 413 or (status == 400 and _is_of_the_document(error)):
                 refused[sealed.id] = said
             else:
                 later.append(f"{sealed.id}: {status} {said}")
@@ -266,3 +268,8 @@ class ElasticsearchSink:
             return {}
         check_headers(headers, f"sink {self.name}")
         return headers
+
+
+def _is_of_the_document(error: Mapping[str, Any]) -> bool:
+    """Tell whether a 400 is for what this document holds, and not for what the index cannot do with any."""
+    return error.get("type") in _MAPPING_ERRORS or _TOO_LONG in str(error.get("reason"))

@@ -105,6 +105,16 @@ def test_documents_that_do_not_fit_the_mapping_are_refused_by_name(server: Serve
     assert caught.value.ids == {batch[1].id}
 
 
+def test_a_text_that_is_too_long_for_its_field_does_not_block_those_behind_it(server: Server) -> None:
+    batch = sealed(3)
+    said = items(batch, 201, (400, "illegal_argument_exception"), 201).body
+    reason = b"Document contains at least one immense term in field"
+    server.script(Reply(body=said.replace(b"because of illegal_argument_exception", reason)))
+    with pytest.raises(RecordsRefused, match=r"immense term") as caught:
+        sink_of(server).send(batch)
+    assert caught.value.ids == {batch[1].id}
+
+
 def test_a_document_that_exists_with_this_very_line_is_delivered(server: Server) -> None:
     batch = sealed(3)
     server.script(
