@@ -26,14 +26,15 @@ BUILD = Path(__file__).parent / "otelcol" / "build.sh"
 _GATES = re.compile(r"--feature-gates=\S+")
 
 
-def collector_binary() -> str:
-    """Return the Collector's path; skip or fail the test where there is none."""
+def collector_binary(manifest: str = "builder.yaml") -> str:
+    """Return the path of the Collector that a manifest describes; skip or fail the test where there is none."""
     named = os.environ.get("OTELCOL_BIN")
     if named:
         return named
-    built = subprocess.run([BUILD, "--path"], capture_output=True, text=True, check=True).stdout.strip()
+    command = [BUILD, "--path", manifest]
+    built = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     if not os.access(built, os.X_OK):
-        missing("the OpenTelemetry Collector", f"run {BUILD.relative_to(CONFIGS.parent)} or set OTELCOL_BIN")
+        missing("the OpenTelemetry Collector", f"run {BUILD.relative_to(CONFIGS.parent)} {manifest} or set OTELCOL_BIN")
     return built
 
 
@@ -70,13 +71,15 @@ def wait_until(what: str, holds: Callable[[], bool], seconds: float = 30.0) -> N
 class Collector:
     """One Collector process. It can be killed and started again on the same ports and state."""
 
-    def __init__(self, config: str, directory: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, config: str, directory: Path, environment: Mapping[str, str], *, manifest: str = "builder.yaml"
+    ) -> None:
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
         self._health = f"http://127.0.0.1:{(health := free_port())}/"
         path = CONFIGS / config
         self._log = directory / f"{path.name}.log"
-        self._command = [collector_binary(), *_gates(path), "--config", str(path)]
+        self._command = [collector_binary(manifest), *_gates(path), "--config", str(path)]
         self._environment = _environment(
             {
                 "AUDIT_LISTEN": self.address,

@@ -65,6 +65,11 @@ class OpenSearch:
         except OSError:
             return None
 
+    def count(self, index: str) -> int:
+        """Return how many documents an index holds; 0 if there is none."""
+        self.call("POST", f"/{index}/_refresh")
+        return int((self.call("GET", f"/{index}/_count") or {}).get("count", 0))
+
     def hits(self, index: str) -> list[dict[str, Any]]:
         """Return every document of an index, as a search returns it, read page by page."""
         self.call("POST", f"/{index}/_refresh")

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import contextlib
 import gzip
+import http.client
 import json
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import final
 
 import pytest
+import yaml
 
 from tests.certificates import Certificates, make_certificates
-from tests.servers.collector import Collector, wait_until
+from tests.servers.collector import CONFIGS, Collector, wait_until
 from tests.servers.kafka import messages, run_kafka
 from tests.servers.loki import run_loki
+from tests.servers.opensearch import OpenSearch, run_opensearch
 from tests.servers.otlp import Receiver, Sender, bodies_of, post, request_of
 from tests.servers.s3 import run_s3
 from tests.servers.sealed import sealed_stream
@@ -481,3 +486,71 @@ def test_s3_gets_every_record_into_objects_that_nobody_can_delete(tmp_path: Path
             assert held["ObjectLockMode"] == "COMPLIANCE"
     assert set(bodies_of(gzip.decompress(path.read_bytes()) for path in objects.iterdir())) == set(lines)
     assert_verifies(*objects.iterdir())
+
+
+@pytest.mark.server("opensearch")
+@pytest.mark.parametrize("mode", ["otel", "ecs", "none"])
+def test_elasticsearch_gets_one_document_a_record(mode: str, tmp_path: Path) -> None:
+    """With an older Collector: see `otelcol/elasticsearch.yaml`. So without the queue on disk, and without a kill."""
+    lines = sealed_stream(2000)
+    index = "logs-audit-default"
+    with run_opensearch(tmp_path) as search, as_elasticsearch(search) as front:
+        config = tmp_path / "to-elasticsearch.yaml"
+        config.write_text(for_an_older_collector("to-elasticsearch.yaml", mode))
+        environment = {"AUDIT_ELASTICSEARCH": front, "ELASTIC_PASSWORD": "unused"}
+        with Collector(str(config), tmp_path, environment, manifest="elasticsearch.yaml") as collector:
+            for _ in range(2):  # what is sent again is no second document
+                sender = Sender(collector.address, lines)
+                sender.start()
+                sender.finish()
+            wait_until("every record is a document", lambda: search.count(index) == len(lines), 90)
+        hits = search.hits(index)
+    assert {hit["_id"] for hit in hits} == {f"{json.loads(line)['stream']}-{json.loads(line)['seq']}" for line in lines}
+    dump = tmp_path / "hits.ndjson"
+    dump.write_text("".join(f"{json.dumps(hit)}\n" for hit in hits))
+    assert_verifies(dump)
+    dump.write_text(dump.read_text().replace("INV-42", "INV-43"))
+    assert verify(dump).returncode == 1
+
+
+def for_an_older_collector(config: str, mode: str) -> str:
+    """Return one of our configurations without what Collector 0.120 does not have."""
+    settings = yaml.safe_load((CONFIGS / config).read_text())
+    settings["extensions"] = {"health_check": settings["extensions"]["health_check"]}
+    settings["service"]["extensions"] = ["health_check"]
+    del settings["processors"]["memory_limiter"]
+    settings["service"]["pipelines"]["logs/audit"]["processors"].remove("memory_limiter")
+    exporter = settings["exporters"]["elasticsearch/audit"]
+    exporter |= {"sending_queue": {"enabled": True, "num_consumers": 1}, "flush": {"interval": "1s"}}
+    exporter["mapping"] = {"mode": mode}
+    return str(yaml.safe_dump(settings)).replace("log.attributes[", "attributes[").replace(", log.body", ", body")
+
+
+@contextlib.contextmanager
+def as_elasticsearch(search: OpenSearch) -> Iterator[str]:
+    """Answer like Elasticsearch in the two ways in which the exporter tells OpenSearch from it; yield the URL."""
+
+    class Front(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"] or 0))
+            path = self.path.replace("require_data_stream=true", "").replace("?&", "?").rstrip("?&")
+            upstream = http.client.HTTPConnection(search.address)
+            upstream.request("POST", path, body, {**self.headers})
+            answer = upstream.getresponse()
+            said = answer.read()
+            upstream.close()
+            self.send_response(answer.status)
+            self.send_header("X-Elastic-Product", "Elasticsearch")
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(said)))
+            self.end_headers()
+            self.wfile.write(said)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
