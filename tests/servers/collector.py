@@ -23,7 +23,7 @@ __all__ = ["CONFIGS", "Collector", "collector_binary", "free_port", "has_compone
 
 CONFIGS = Path(__file__).parents[2] / "collector-config"
 BUILD = Path(__file__).parent / "otelcol" / "build.sh"
-_GATES = re.compile(r"--feature-gates=\S+")
+_GATES = re.compile(r"^# +otelcol.* (--feature-gates=\S+)", re.MULTILINE)
 
 
 def collector_binary(manifest: str = "builder.yaml") -> str:
