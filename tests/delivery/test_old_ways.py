@@ -1,6 +1,6 @@
 """How records are lost with what people use today: the same trials that `test_known_losses` puts to this package.
 
-They run the standard library and the OpenTelemetry SDK themselves, and, of programs that are not at hand, the lines that
+They run the standard library and the OpenTelemetry SDK themselves and, of programs that are not at hand, the few lines
 matter. A trial that nothing fails would prove nothing. Where one of these begins to pass, its makers have mended it.
 """
 
