@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Any, Final, NoReturn, Protocol
 
@@ -68,7 +69,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         args = _parse(given, named)
         output.set_color(args.color)
-        code = int(args.run(args))
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = int(args.run(args))
         if sys.stdout is not None:
             sys.stdout.flush()  # what cannot be written is an error here, not a complaint of the interpreter's
         return code
@@ -83,6 +86,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         output.complain(_describe(error))
         _let_go_of_stdout()
         return _USAGE_ERROR
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    """Write a warning as a line for people, without the place in our source that it came from."""
+    output.warn(str(message))
 
 
 def _let_go_of_stdout() -> None:

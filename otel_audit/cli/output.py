@@ -10,7 +10,7 @@ from typing import Final, Literal, TextIO
 
 from otel_audit.spelling import spell_out as escape
 
-__all__ = ["Style", "complain", "escape", "is_terminal", "paint", "say", "set_color"]
+__all__ = ["Style", "complain", "escape", "is_terminal", "paint", "say", "set_color", "warn"]
 
 Style = Literal["good", "bad", "doubtful", "dim", "strong"]
 
@@ -57,9 +57,18 @@ def say(text: str = "") -> None:
 
 def complain(text: str) -> None:
     """Print one line about what went wrong on standard error, if that can be; the exit code says it anyway."""
+    _mark("error:", "bad", text)
+
+
+def warn(text: str) -> None:
+    """Print one line about what may be wrong on standard error, if that can be."""
+    _mark("warning:", "doubtful", text)
+
+
+def _mark(mark: str, style: Style, text: str) -> None:
     if sys.stderr is not None:
         with contextlib.suppress(OSError):
-            _write(sys.stderr, f"{paint('error:', 'bad', sys.stderr)} {escape(text)}")
+            _write(sys.stderr, f"{paint(mark, style, sys.stderr)} {escape(text)}")
 
 
 def _write(stream: TextIO, text: str) -> None:

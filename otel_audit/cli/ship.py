@@ -99,12 +99,16 @@ def _ship_all(shippers: list[Shipper], directory: Path, timeout: float, stop: th
 
     deadline = time.monotonic() + timeout
     ends = last_seqs(directory)
-    missing = 0
+    complete = True
     for shipper in shippers:
-        for stream, seq in ends.items():
-            if stop.is_set() or not shipper.wait_for(stream, seq, deadline):
-                missing += 1
-                say(f"{escape(shipper.name)}: stream {stream} is not confirmed up to record {seq}")
-    if not missing:
-        say(f"{len(ends)} streams, {sum(ends.values())} records: confirmed by {len(shippers)} sinks")
-    return _INCOMPLETE if missing else 0
+        late = [stream for stream, seq in ends.items() if stop.is_set() or not shipper.wait_for(stream, seq, deadline)]
+        for stream in late:
+            say(f"{escape(shipper.name)}: stream {stream} is not confirmed up to record {ends[stream]}")
+        why = shipper.health()[shipper.name].error
+        if late and why:
+            say(f"{escape(shipper.name)}: {escape(why)}")
+        complete = complete and not late
+    if complete:
+        names = ", ".join(escape(shipper.name) for shipper in shippers)
+        say(f"{sum(ends.values())} records in {len(ends)} streams: confirmed by {names}")
+    return 0 if complete else _INCOMPLETE

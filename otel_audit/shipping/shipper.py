@@ -126,6 +126,10 @@ class Shipper:
     def __repr__(self) -> str:
         return f"<Shipper {self.name}>"
 
+    def __str__(self) -> str:
+        """Return what a message calls it: the sink, and what it last failed of."""
+        return f"sink {self.name}{f' ({self._error})' if self._error else ''}"
+
     def start(self) -> None:
         """Start the thread, if it does not run."""
         with self._starting:

@@ -75,7 +75,7 @@ def test_sigterm_ships_what_is_there_before_the_daemon_leaves(tmp_path: Path, st
         assert process.wait(20) == 0
         assert count(out) == trail.stream.records
     assert process.stdout is not None
-    assert "confirmed by 1 sinks" in process.stdout.read()
+    assert "confirmed by file" in process.stdout.read()
 
 
 def test_a_sink_that_is_down_does_not_hold_the_daemon_beyond_the_time_to_drain(tmp_path: Path, start: Start) -> None:
@@ -89,14 +89,29 @@ def test_a_sink_that_is_down_does_not_hold_the_daemon_beyond_the_time_to_drain(t
         assert "is not confirmed up to record" in process.stdout.read()
 
 
-def test_once_says_what_did_not_arrive_by_its_exit_code(tmp_path: Path) -> None:
+def test_once_says_what_did_not_arrive_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with open_trail(tmp_path / "journal") as trail:
         trail.record("app.start")
     journal = str(tmp_path / "journal")
     assert main(["ship", journal, "--once", "--sink", f"file://{tmp_path}/out.jsonl"]) == 0
     assert count(tmp_path / "out.jsonl") == 3
     down = f"file://{tmp_path}/nowhere/out.jsonl"
+    capsys.readouterr()
     assert main(["ship", journal, "--once", "--timeout", "0.2", "--sink", down]) == 3
+    first, last = capsys.readouterr().out.splitlines()
+    assert ": stream " in first
+    assert first.endswith(" is not confirmed up to record 3")
+    assert "nowhere" in last, "the reason"
+
+
+def test_plain_text_is_warned_of_in_a_line_for_people(tmp_path: Path) -> None:
+    with open_trail(tmp_path / "journal") as trail:
+        trail.record("app.start")
+    command = [sys.executable, "-m", "otel_audit", "ship", str(tmp_path / "journal"), "--once", "--timeout", "0.1"]
+    command += ["--sink", "logstash+tcp://127.0.0.1:9?allow=loopback"]
+    said = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60).stderr
+    assert "warning: audit records go to 127.0.0.1:9 in plain text" in said
+    assert ".py:" not in said
 
 
 def test_once_needs_a_journal_that_is_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
