@@ -77,6 +77,9 @@ def _check_endpoint(label: str, endpoint: Endpoint, target: _Target, timeout: fl
             f"handshake: {error.reason or error}",
             "is this port TLS, and is a client certificate asked for?",
         )
+    except TimeoutError:
+        todo = "is it up, open to this machine, and is this port TLS?"
+        return Check(label, "fail", f"no answer within {timeout:g} s", todo)
     except (OSError, ConfigurationError) as error:
         return Check(label, "fail", f"no connection: {error}", "is it up, and open to this machine?")
     return _judge(label, chain, name, version)

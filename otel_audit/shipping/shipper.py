@@ -118,6 +118,7 @@ class Shipper:
         self._refusals = Refusals(self._source, self.name, self._report)
         self._adopt_at = float("-inf")
         self._probing = False
+        self._noted = False
         self._failing_since: float | None = None
         self._error: str | None = None
         self._oldest: str | None = None
@@ -402,7 +403,7 @@ class Shipper:
         self._delivered += confirmed.records
         if confirmed.size:
             self._backoff.reset()
-            if self._failing_since is not None:
+            if self._failing_since is not None or not self._noted:  # a process before may have left bad news
                 self._failing_since = self._error = None
                 self._note_state()
         self._tell()
@@ -459,6 +460,7 @@ class Shipper:
         self._stop.wait(self._backoff.next(error.retry_after))
 
     def _note_state(self) -> None:
+        self._noted = True
         try:
             self._source.note_state(self.name, self._health()._asdict())
         except OSError as error:

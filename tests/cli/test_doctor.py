@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -409,6 +410,16 @@ def test_a_port_without_tls_is_a_failure(
     with Receiver() as receiver:
         receiver.greeting = b"220 hello\r\n"
         assert tls_checks(monkeypatch, receiver, certificates.ca).what.startswith("handshake: ")
+
+
+def test_a_port_that_takes_the_connection_and_says_nothing_is_a_failure(
+    journal: Path, certificates: Certificates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with_sink(monkeypatch, f"logstash+tls://127.0.0.1:{port}?allow=loopback&ca_file={certificates.ca}")
+        check = found(canary=False, timeout=0.2)[f"TLS of logstash, 127.0.0.1:{port}"]
+    assert (check.status, check.what) == ("fail", "no answer within 0.2 s")
 
 
 def test_otlp_over_plain_text_by_the_standard_variable_is_told(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from otel_audit.errors import DeliveryTimeout
-from otel_audit.journal.cursor import read_position, read_state
+from otel_audit.journal.cursor import read_position, read_state, write_state
 from otel_audit.journal.memory import MemoryJournal
 from otel_audit.journal.writer import JournalWriter
 from otel_audit.shipping import Shipper
@@ -247,6 +247,18 @@ def test_the_state_of_a_failing_sink_is_left_for_status_and_cleared(
     down.clear()
     assert trail.flush(5)
     assert read_state(tmp_path / "journal", "fake")["error"] is None
+
+
+def test_what_a_process_before_said_of_a_sink_goes_with_the_first_confirmation(
+    make_trail: Callable[..., AuditTrail], tmp_path: Path
+) -> None:
+    journal = tmp_path / "journal"
+    journal.mkdir()
+    write_state(journal, "fake", {"failing_since": 1.0, "error": "no route to host"})
+    trail = make_trail(FakeSink())
+    fill(trail, 1)
+    assert trail.flush(5)
+    assert read_state(journal, "fake")["error"] is None
 
 
 def test_a_full_memory_journal_follows_the_policy_and_records_the_gap() -> None:
