@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -130,14 +131,20 @@ def capture(port: int, file: Path) -> Iterator[None]:
             missing("tshark", f"it cannot capture here: {''.join(said).strip()}")
         drain = threading.Thread(target=process.stderr.read, daemon=True)
         drain.start()
-        wait_until(file.exists)
-        time.sleep(0.5)  # it says "Capturing" a moment before it does
+        wait_until(lambda: sees(port, file, b"it captures"))  # it says "Capturing" a moment before it does
         yield
-        time.sleep(0.5)  # and writes a moment after it has seen
+        wait_until(lambda: sees(port, file, b"it has written"))  # and writes a moment after it has seen
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
         process.wait(20)
+
+
+def sees(port: int, file: Path, mark: bytes) -> bool:
+    """Send a mark in plain text to the port; tell whether it, and so all that was sent before it, is in the capture."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as plain:
+        plain.sendall(mark + b"\n")
+    return file.exists() and mark in file.read_bytes()
 
 
 @pytest.mark.parametrize("with_tls", [True, False])
@@ -153,7 +160,7 @@ def test_nothing_readable_crosses_the_wire_with_tls(tmp_path: Path, certificates
                 sink = LogstashSink.from_url(f"logstash+tcp://127.0.0.1:{server.lines_port}?allow=loopback")
         with capture(server.lines_port, tmp_path / "capture.pcapng"), closing(sink):
             Shipper(sink, records).run()
-            wait_until(lambda: len(server.lines()) == len(records))
+            wait_until(lambda: {record.line for record in records} <= set(server.lines()))
 
     seen = (tmp_path / "capture.pcapng").read_bytes()
     assert len(seen) > sum(len(record.line) for record in records)
