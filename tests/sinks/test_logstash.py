@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+import socket
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -239,6 +241,37 @@ def test_nothing_settles_while_the_receiver_takes_nothing(
 
         with pytest.raises(SinkUnavailable, match="took no more data"):
             send_for_ever()
+
+
+@pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
+def test_first_arrivals_are_in_order_though_the_old_connection_is_still_being_read() -> None:
+    """A receiver that stalls is left with a connection full of lines, and reads them beside those sent again."""
+    records = make_records(4000, size=2000)
+    arrived: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as executor:
+        sink = LogstashSink.from_url(
+            f"logstash+tcp://127.0.0.1:{listener.getsockname()[1]}?allow=loopback&write_timeout=0.3&settle_after=0.05"
+        )
+        shipper = Shipper(sink, records)
+        shipping = executor.submit(shipper.run)
+        old = listener.accept()[0].makefile("rb")
+        arrived += [old.readline() for _ in range(10)]
+        new = listener.accept()[0].makefile("rb")  # the sink has given the stalled one up
+        both, last = [old, new], records[-1].line
+        while both:
+            source = random.choice(both)
+            for _ in range(random.randrange(1, 100)):
+                arrived.append(source.readline())
+                if arrived[-1] in (b"", last):
+                    both.remove(source)
+                    break
+        shipping.result(30)
+        sink.close()
+    sent = [record.line for record in records]
+    assert shipper.failures == 1
+    assert len(arrived) > len(sent), "nothing came twice: the old connection was empty"
+    known = set(sent)
+    assert list(dict.fromkeys(line for line in arrived if line in known)) == sent
 
 
 def test_a_sink_that_never_sent_anything_is_settled(certificates: Certificates) -> None:
