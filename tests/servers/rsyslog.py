@@ -91,6 +91,11 @@ class Rsyslog:
         """Whole lines that arrived as JSON Lines."""
         return self._read("lines")
 
+    def written(self) -> int:
+        """How many bytes of JSON Lines it has stored so far."""
+        path = self._work / "lines"
+        return path.stat().st_size if path.exists() else 0
+
     def messages(self) -> list[list[bytes]]:
         """Syslog messages: priority, time, application, structured data, and the message with its first space."""
         return [line.rstrip(b"\n").split(b"|", 4) for line in self._read("syslog")]
