@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -270,6 +271,14 @@ def _configure(sink: SinkSettings, settings: Settings) -> ConfiguredSink:
     make = partial(find_type(parts.scheme).make, sink.url, _resource(settings))
     built = make()
     built.close()
+    if sink.required and built.window and settings.durability == "ack":
+        warnings.warn(
+            f"sink {built.name}: durability is 'ack', and this protocol has no acknowledgement: a call returns when "
+            "the connection has been quiet for settle_after, which does not prove that anybody has read the record; "
+            "use a sink that answers, such as beats+tls: or otlp+https:",
+            RuntimeWarning,
+            stacklevel=2,
+        )
     route = None
     if sink.route is not None:
         from ..routing import make_line_route

@@ -31,7 +31,10 @@ from otel_audit.redaction.pseudonyms import add_key, read_keys
 from otel_audit.trail import AuditTrail
 from tests.sinks.http_server import Reply, Server
 
-pytestmark = pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:sink .* this protocol has no acknowledgement:RuntimeWarning"),
+]
 
 DEAD = "logstash+tcp://127.0.0.1:9?allow=loopback"
 BIG = "x" * 60_000

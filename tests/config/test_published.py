@@ -22,7 +22,10 @@ PACKAGE = Path(config.__file__).parent
 PAGE = PACKAGE.parents[1] / "docs" / "configuration.md"
 RENEW = "run `python -m otel_audit.config.published`"
 
-pytestmark = pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:sink .* this protocol has no acknowledgement:RuntimeWarning"),
+]
 
 
 def test_the_json_schema_in_the_package_is_current() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -300,3 +301,16 @@ def test_building_a_trail_does_not_make_it_the_configured_one(tmp_path: Path) ->
 
     assert otel_audit.current_trail() is not trail
     assert not [*tmp_path.iterdir()]
+
+
+def test_waiting_for_a_sink_that_never_answers_is_warned_of(tmp_path: Path) -> None:
+    def configured(url: str, durability: str) -> None:
+        sink = {"url": f"{url}://127.0.0.1:5044?allow=loopback", "required": True}
+        check(resolve({"journal": str(tmp_path / "journal"), "sinks": [sink], "durability": durability}, {}))
+
+    with pytest.warns(RuntimeWarning, match=r"sink logstash: durability is 'ack'.*no acknowledgement"):
+        configured("logstash+tls", "ack")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        configured("logstash+tls", "process")
+        configured("beats+tls", "ack")
