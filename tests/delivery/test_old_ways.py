@@ -149,7 +149,7 @@ def bodies(server: Server) -> list[str]:
 
 
 @sdk_as_seen
-@pytest.mark.parametrize("status", [400, 401, 429, 503])
+@pytest.mark.parametrize("status", [302, 400, 401, 429, 500, 503])
 def test_the_sdk_says_flushed_of_what_it_has_thrown_away(status: int) -> None:
     with Server(default=Reply(status=status)) as server, sdk(server) as provider:
         emit(provider, "paid")
@@ -189,6 +189,24 @@ def test_one_value_takes_the_sdks_whole_batch_down(bad: Any) -> None:
     with Server(default=Reply(headers=PROTOBUF)) as server, sdk(server) as provider:
         for body in ("before", bad, "after"):
             emit(provider, body)
+        provider.force_flush()
+        assert bodies(server) == []
+
+
+@sdk_as_seen
+def test_a_time_before_1970_takes_the_sdks_whole_batch_down() -> None:
+    with Server(default=Reply(headers=PROTOBUF)) as server, sdk(server) as provider:
+        emit(provider, "before")
+        emit(provider, "early", timestamp=-1)
+        provider.force_flush()
+        assert bodies(server) == []
+
+
+@sdk_as_seen
+def test_what_is_logged_after_the_sdks_shutdown_is_dropped_without_an_error() -> None:
+    with Server(default=Reply(headers=PROTOBUF)) as server, sdk(server) as provider:
+        provider.shutdown()
+        emit(provider, "late")
         provider.force_flush()
         assert bodies(server) == []
 

@@ -9,6 +9,7 @@ import contextlib
 import gzip
 import http.client
 import json
+import os
 import socket
 import ssl
 import subprocess
@@ -492,6 +493,8 @@ def test_s3_gets_every_record_into_objects_that_nobody_can_delete(tmp_path: Path
 @pytest.mark.parametrize("mode", ["otel", "ecs", "none"])
 def test_elasticsearch_gets_one_document_a_record(mode: str, tmp_path: Path) -> None:
     """With an older Collector: see `otelcol/elasticsearch.yaml`. So without the queue on disk, and without a kill."""
+    if "OTELCOL_BIN" in os.environ:
+        pytest.skip("its configuration is made for Collector 0.120")
     lines = sealed_stream(2000)
     index = "logs-audit-default"
     with run_opensearch(tmp_path) as search, as_elasticsearch(search) as front:
