@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import signal
 import threading
@@ -36,6 +37,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--drain", type=float, default=10.0, metavar="S", help="on SIGTERM, ship what is there for at most S seconds"
     )
+    parser.add_argument(
+        "--json", action="store_true", help="with --once: print a machine-readable report (otel-audit.ship/1)"
+    )
     parser.epilog = "exit codes: 0 stopped, or with --once all arrived; 2 usage; 3 with --once, not all arrived"
 
 
@@ -44,6 +48,8 @@ def run(args: argparse.Namespace) -> int:
     from otel_audit.config.assembly import configure_sinks
     from otel_audit.config.resolving import resolve
 
+    if args.json and not args.once:
+        raise ConfigurationError("--json is the report of --once")
     given: dict[str, Any] = {"journal": args.journal, "sinks": args.sink, "config": args.config}
     effective = resolve({name: value for name, value in given.items() if value is not None}, os.environ)
     if effective.settings.journal in {None, "memory"}:
@@ -67,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         shipper.start()
     try:
         if args.once:
-            return _ship_all(shippers, directory, args.timeout, stop)
+            return _ship_all(shippers, directory, args.timeout, stop, as_json=args.json)
         say(f"shipping {escape(str(directory))} to {', '.join(escape(shipper.name) for shipper in shippers)}")
         stop.wait()
         _ship_all(shippers, directory, args.drain, threading.Event())
@@ -94,21 +100,43 @@ def _make_shippers(directory: Path, sinks: list[Any]) -> list[Shipper]:
     ]
 
 
-def _ship_all(shippers: list[Shipper], directory: Path, timeout: float, stop: threading.Event) -> int:
+def _ship_all(
+    shippers: list[Shipper], directory: Path, timeout: float, stop: threading.Event, *, as_json: bool = False
+) -> int:
     from otel_audit.journal.progress import last_seqs
 
     deadline = time.monotonic() + timeout
     ends = last_seqs(directory)
-    complete = True
-    for shipper in shippers:
-        late = [stream for stream, seq in ends.items() if stop.is_set() or not shipper.wait_for(stream, seq, deadline)]
-        for stream in late:
-            say(f"{escape(shipper.name)}: stream {stream} is not confirmed up to record {ends[stream]}")
-        why = shipper.health()[shipper.name].error
-        if late and why:
-            say(f"{escape(shipper.name)}: {escape(why)}")
-        complete = complete and not late
-    if complete:
+    late = {
+        shipper: {
+            stream: seq for stream, seq in ends.items() if stop.is_set() or not shipper.wait_for(stream, seq, deadline)
+        }
+        for shipper in shippers
+    }
+    code = _INCOMPLETE if any(late.values()) else 0
+    if as_json:
+        say(json.dumps(_report(late, ends, code), indent=2))
+        return code
+    for shipper, missing in late.items():
+        name = escape(shipper.name)
+        for stream, seq in missing.items():
+            say(f"{name}: stream {stream} is not confirmed up to record {seq}")
+        if missing and (why := _error_of(shipper)):
+            say(f"{name}: {escape(why)}")
+    if not code:
         names = ", ".join(escape(shipper.name) for shipper in shippers)
         say(f"{sum(ends.values())} records in {len(ends)} streams: confirmed by {names}")
-    return 0 if complete else _INCOMPLETE
+    return code
+
+
+def _report(late: dict[Shipper, dict[str, int]], ends: dict[str, int], code: int) -> dict[str, Any]:
+    sinks = [
+        {"sink": shipper.name, "not_confirmed": missing, "error": _error_of(shipper) if missing else None}
+        for shipper, missing in late.items()
+    ]
+    records = sum(ends.values())
+    return {"schema": "otel-audit.ship/1", "exit_code": code, "streams": len(ends), "records": records, "sinks": sinks}
+
+
+def _error_of(shipper: Shipper) -> str | None:
+    return shipper.health()[shipper.name].error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -102,6 +103,18 @@ def test_once_says_what_did_not_arrive_and_why(tmp_path: Path, capsys: pytest.Ca
     assert ": stream " in first
     assert first.endswith(" is not confirmed up to record 3")
     assert "nowhere" in last, "the reason"
+
+    assert main(["ship", journal, "--once", "--timeout", "0.2", "--sink", down, "--json"]) == 3
+    report = json.loads(capsys.readouterr().out)
+    assert (report["schema"], report["exit_code"], report["records"]) == ("otel-audit.ship/1", 3, 3)
+    (sink,) = report["sinks"]
+    assert list(sink["not_confirmed"].values()) == [3]
+    assert "nowhere" in sink["error"]
+
+
+def test_a_report_of_what_never_ends_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ship", str(tmp_path), "--json", "--sink", f"file://{tmp_path}/out.jsonl"]) == 2
+    assert "--json is the report of --once" in capsys.readouterr().err
 
 
 def test_plain_text_is_warned_of_in_a_line_for_people(tmp_path: Path) -> None:
