@@ -489,18 +489,24 @@ def test_s3_gets_every_record_into_objects_that_nobody_can_delete(tmp_path: Path
     assert_verifies(*objects.iterdir())
 
 
+@pytest.fixture(scope="module")
+def search(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenSearch]:
+    with run_opensearch(tmp_path_factory.mktemp("search")) as running:
+        yield running
+
+
 @pytest.mark.server("opensearch")
 @pytest.mark.parametrize("mode", ["otel", "ecs", "none"])
-def test_elasticsearch_gets_one_document_a_record(mode: str, tmp_path: Path) -> None:
+def test_elasticsearch_gets_one_document_a_record(mode: str, search: OpenSearch, tmp_path: Path) -> None:
     """With an older Collector: see `otelcol/elasticsearch.yaml`. So without the queue on disk, and without a kill."""
     if "OTELCOL_BIN" in os.environ:
         pytest.skip("its configuration is made for Collector 0.120")
     lines = sealed_stream(2000)
-    index = "logs-audit-default"
-    with run_opensearch(tmp_path) as search, as_elasticsearch(search) as front:
+    index = f"logs-audit-{mode}"
+    with as_elasticsearch(search) as front:
         config = tmp_path / "to-elasticsearch.yaml"
         config.write_text(for_an_older_collector("to-elasticsearch.yaml", mode))
-        environment = {"AUDIT_ELASTICSEARCH": front, "ELASTIC_PASSWORD": "unused"}
+        environment = {"AUDIT_ELASTICSEARCH": front, "AUDIT_INDEX": index, "ELASTIC_PASSWORD": "unused"}
         with Collector(str(config), tmp_path, environment, manifest="elasticsearch.yaml") as collector:
             for _ in range(2):  # what is sent again is no second document
                 sender = Sender(collector.address, lines)
