@@ -512,7 +512,7 @@ def test_elasticsearch_gets_one_document_a_record(mode: str, search: OpenSearch,
                 sender = Sender(collector.address, lines)
                 sender.start()
                 sender.finish()
-            wait_until("every record is a document", lambda: search.count(index) == len(lines), 90)
+            wait_until("every record is a document", lambda: search.count(index) == len(lines), 150)
         hits = search.hits(index)
     assert {hit["_id"] for hit in hits} == {f"{json.loads(line)['stream']}-{json.loads(line)['seq']}" for line in lines}
     dump = tmp_path / "hits.ndjson"
