@@ -24,7 +24,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     generate = actions.add_parser("generate", help="make a key file (PKCS#8, mode 0600) and print its verifier key")
     generate.add_argument("file", help="where the key goes; FILE.vkey gets the verifier key")
     generate.add_argument("--name", required=True, help="the key's name, such as shop.example/audit")
-    generate.add_argument("--algorithm", choices=("ed25519", "ml-dsa-44", "cosignature"), default="ed25519")
+    generate.add_argument(
+        "--type",
+        "--algorithm",
+        dest="algorithm",
+        choices=("ed25519", "ml-dsa-44", "cosignature"),
+        default="ed25519",
+        help="ed25519 (default), ml-dsa-44 for a second signature, cosignature for a witness",
+    )
     generate.add_argument("--password", action="store_true", help="ask for a password and encrypt the key with it")
 
     epochs = actions.add_parser("epochs", help="make forward-secure epoch keys and print their verifier key")

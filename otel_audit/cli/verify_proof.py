@@ -44,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     except QuorumError as error:
         code, text = 3, str(error)
     except NoteError as error:
-        code, text = 4 if error.code == "note-no-known-signature" else 1, str(error)
+        code, text = 4 if error.code in {"note-no-known-signature", "note-type-missing"} else 1, str(error)
     except ProofError as error:
         code, text = 1, str(error)
     if not args.quiet:

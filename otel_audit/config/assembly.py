@@ -62,10 +62,10 @@ def assemble(effective: Effective) -> AuditTrail:
     Raises:
         ConfigurationError: settings do not go together, or a sink cannot be built; a line for each.
     """
-    signer = _open_signer(effective.settings)  # first: it must not have left the epoch that the stream begins in
+    signers = _open_signers(effective.settings)  # first: none must have left the epoch that the stream begins in
     trail = _assemble(effective)
-    if signer is not None:
-        _sign(trail, effective.settings, signer)
+    if signers:
+        _sign(trail, effective.settings, signers)
     return trail
 
 
@@ -122,23 +122,51 @@ def _make_trail(effective: Effective, store: Any) -> AuditTrail:
     return trail
 
 
-def _open_signer(settings: Settings) -> Signer | None:
-    path = settings.signing_key_file
-    if path is None:
+def _open_signers(settings: Settings) -> list[Signer]:
+    first, second = settings.signing_key_file, settings.second_signing_key_file
+    if first is None:
         if settings.anchors:
             raise ConfigurationError("anchors keep signed checkpoints: give a signing_key_file, or leave anchors out")
-        return None
+        if second is not None:
+            raise ConfigurationError("second_signing_key_file signs beside another key: give a signing_key_file as well")
+        return []
+    signers = [_open_signer("signing_key_file", first)]
+    if second is not None:
+        signers.append(_open_signer("second_signing_key_file", second))
+        _check_pair(*signers)
+    return signers
+
+
+def _open_signer(setting: str, path: str) -> Signer:
     from ..integrity.opening import open_signer
 
     try:
         return open_signer(path)
     except OSError as error:
         raise ConfigurationError(
-            f"signing_key_file: {path}: {error.strerror or error}; make one with `otel-audit keys`"
+            f"{setting}: {path}: {error.strerror or error}; make one with `otel-audit keys`"
         ) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{setting}: {error}") from error
 
 
-def _sign(trail: AuditTrail, settings: Settings, signer: Signer) -> None:
+def _check_pair(first: Signer, second: Signer) -> None:
+    from ..integrity.note import split_vkey
+
+    kinds = {split_vkey(signer.vkey)[1][0] for signer in (first, second)}
+    if len(kinds) == 1:
+        raise ConfigurationError(
+            "second_signing_key_file: it is of the same type as signing_key_file; a second key of another type helps "
+            "where the first one's algorithm is broken: make one with `otel-audit keys generate --type ml-dsa-44`"
+        )
+    if first.name != second.name:
+        raise ConfigurationError(
+            f"second_signing_key_file: its name is {second.name!r}, and that of signing_key_file {first.name!r}; both "
+            "sign for one log and need one name"
+        )
+
+
+def _sign(trail: AuditTrail, settings: Settings, signers: Sequence[Signer]) -> None:
     from ..checkpoints import Checkpoints
     from ..integrity import CHECKPOINTS
     from .anchors import plan_anchors
@@ -146,7 +174,7 @@ def _sign(trail: AuditTrail, settings: Settings, signer: Signer) -> None:
     on_disk = settings.journal is not None and settings.journal != MEMORY
     checkpoints = Checkpoints(
         trail,
-        [signer],
+        signers,
         directory=Path(cast("str", settings.journal)) / CHECKPOINTS if on_disk else None,
         anchors=plan_anchors(settings.anchors, _resource(settings)),
         interval=settings.checkpoint_interval,

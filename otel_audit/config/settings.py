@@ -200,6 +200,12 @@ class Settings:
     signing_key_file: str | None = _setting(
         None, PATH, "Private key (PKCS#8 PEM or epoch keys, mode 0600) that signs checkpoints."
     )
+    second_signing_key_file: str | None = _setting(
+        None,
+        PATH,
+        "Private key of another type and the same name that signs each checkpoint as well: ML-DSA-44, against later "
+        "quantum computers. Needs `signing_key_file`.",
+    )
     checkpoint_interval: float = _setting(1.0, duration(above=True), "Longest time from a record to its signature.")
     checkpoint_records: int = _setting(1024, count(least=1), "Records after which a checkpoint is signed sooner.")
     anchors: tuple[AnchorSettings, ...] = _setting(

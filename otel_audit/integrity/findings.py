@@ -57,6 +57,12 @@ CODES: Final[dict[str, Code]] = {
     ),
     "BAD_SIGNATURE": Code(_T, "A trusted key's signature does not fit its checkpoint: one of them was changed.", _KEEP),
     "UNKNOWN_SIGNER": Code(_U, "A checkpoint is signed, but by no key that the policy trusts.", _POLICY),
+    "SIGNATURE_MISSING": Code(
+        _U,
+        "A checkpoint lacks the signature of a type that the policy demands: it was removed, or the signer had no such "
+        "key.",
+        "Ask whoever runs the log whether both keys sign; without the second one the checkpoint proves nothing to you.",
+    ),
     "FOREIGN_CHECKPOINT": Code(_T, "A checkpoint of another log or stream stands in this stream.", _KEEP),
     # Checkpoints and the records they cover.
     "CHECKPOINT_ROOT": Code(

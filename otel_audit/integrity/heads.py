@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from otel_audit.integrity.checkpoint import Checkpoint
 from otel_audit.integrity.epochs import EpochAttestation
-from otel_audit.integrity.note import Attestation, NoteError, VerifierKey, open_note, parse_note
+from otel_audit.integrity.note import Attestation, NoteError, VerifierKey, open_note, parse_note, split_vkey
 from otel_audit.integrity.policy import Policy
 
 __all__ = ["TrustedHead", "trust"]
@@ -38,6 +39,10 @@ class TrustedHead:
         return max((each.time for each in (*self.signers, *self.cosigners) if each.time is not None), default=None)
 
 
+def _types(keys: Iterable[VerifierKey]) -> set[int]:
+    return {split_vkey(key.vkey)[1][0] for key in keys}
+
+
 def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:
     """Return the head that a signed checkpoint states, once its signatures are found good.
 
@@ -54,6 +59,9 @@ def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:
     signers = tuple(each for each in found if (each.key.name, each.key.key_id) in ours)
     if not signers:
         raise NoteError("note-no-known-signature", f"no log key of the policy signed for {checkpoint.origin[:200]!r}")
+    if policy.each_type and (lacking := _types(logs) - _types(each.key for each in signers)):
+        named = ", ".join(f"0x{kind:02x}" for kind in sorted(lacking))
+        raise NoteError("note-type-missing", f"no key of type {named} signed for {checkpoint.origin[:200]!r}")
     cosigners = tuple(each for each in found if each not in signers)
     head = TrustedHead(checkpoint, signers, cosigners)
     if head.time is not None and head.time > now + policy.clock_skew:

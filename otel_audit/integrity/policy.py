@@ -11,6 +11,7 @@ What that format has no word for stands in lines that other readers take for com
     #! revoker <vkey>                           whose revocation statements count
     #! tsa <file, or base64 of a certificate>   a root of time-stamping authorities (RFC 3161) that count; may be
                                                 repeated; a file's place is relative to the policy's
+    #! signed-by each-type                      a checkpoint counts only if a key of each type above signed it
 
 A `log` line alone already demands signatures: `signed always` holds unless a `signed since` line says from
 when. Anything that is not understood is an error with its line number: a misspelt demand must not be a
@@ -104,6 +105,8 @@ class Policy:
     anchored_since: float | None = None
     max_age: float | None = None
     clock_skew: float = 60.0
+    each_type: bool = False
+    """Whether a checkpoint counts only if keys of all the types among `logs` signed it."""
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
@@ -195,6 +198,7 @@ class _Reader:
         if len(mark) <= 2 and (
             (word in {"signed", "anchored"} and rest[:1] in (["always"], ["since"]))
             or (word in {"max-age", "clock-skew", "revoker", "tsa"} and len(rest) == 1)
+            or [word, *rest] == ["signed-by", "each-type"]
         ):
             self._fail(f"a comment that reads like the demand {word!r}: begin it with `#!`, or put it in other words")
 
@@ -271,13 +275,16 @@ class _Reader:
             policy.max_age = self._duration(word, rest)
         elif word == "clock-skew":
             policy.clock_skew = self._duration(word, rest)
+        elif word == "signed-by" and rest == ["each-type"]:
+            policy.each_type = True
         elif word == "revoker" and len(rest) == 1:
             policy.revokers.append(self._key(rest[0], policy.revokers))
         elif word == "tsa" and len(rest) == 1:
             policy.tsa_roots.extend(self._roots(rest[0]))
         else:
             self._fail(
-                f"unknown demand {word!r}; signed, anchored, max-age, clock-skew, revoker and tsa are known "
+                f"unknown demand {word!r}; signed, anchored, max-age, clock-skew, revoker, tsa and `signed-by each-type` "
+                "are known "
                 "(a plain comment begins with `#` alone)"
             )
 

@@ -43,6 +43,7 @@ _CODES: Final = {
     "note-unsigned": "CHECKPOINT_UNSIGNED",
     "note-bad-signature": "BAD_SIGNATURE",
     "note-no-known-signature": "UNKNOWN_SIGNER",
+    "note-type-missing": "SIGNATURE_MISSING",
     "note-future": "TIME_IN_FUTURE",
     "checkpoint-extension": "CHECKPOINT_EXTENSION",
 }

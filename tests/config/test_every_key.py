@@ -26,7 +26,9 @@ from otel_audit.config.settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_V
 from otel_audit.config.sinks import SHIPPING
 from otel_audit.errors import ConfigurationError, DeliveryTimeout, RecordLost
 from otel_audit.integrity import keys
+from otel_audit.integrity.epochs import Schedule
 from otel_audit.integrity.publishing import SignedHead
+from otel_audit.integrity.seedfile import provision
 from otel_audit.redaction.pseudonyms import add_key, read_keys
 from otel_audit.trail import AuditTrail
 from tests.sinks.http_server import Reply, Server
@@ -47,6 +49,7 @@ class Bench:
         self.journal = directory / "journal"
         self.file = directory / "out.jsonl"
         self.key = directory / "key.pem"
+        self.second = directory / "key.epochs"
         self.anchor = directory / "anchor"
         self.pseudonyms = directory / "pseudonyms.key"
         self.subjects = directory / "subjects"
@@ -293,6 +296,8 @@ CASES: dict[str, Case] = {
     "max_items": Case("64", lambda b: len(b.data(many=[*range(100)], odd={1: 2})["many"]), 64, 100),
     "max_depth": Case("16", lambda b: json.dumps(b.data(deep=_nest(20))).count("["), 14, 20),
     "signing_key_file": Case("{key}", lambda b: "keys" in b.opening(), expected=True, otherwise=False),
+    "second_signing_key_file": Case("{second}", lambda b: len(b.opening()["keys"]), expected=2, otherwise=1,
+        base={"signing_key_file": "{key}"}),
     "checkpoint_interval": Case("20ms", _checkpoint_within, expected=True, otherwise=False,
         base={"signing_key_file": "{key}", "config": {"checkpoint_interval": "1h"}}),
     "checkpoint_records": Case("3", _checkpoint_within, expected=True, otherwise=False,
@@ -327,6 +332,7 @@ def configure(bench: Bench, case: Case, name: str, how: str, monkeypatch: pytest
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     keys.generate(bench.key, "shop.example/audit")
+    provision(bench.second, "shop.example/audit", Schedule(int(time.time()), 3600, 4))
     bench.anchor.mkdir()
     add_key(bench.pseudonyms)
     add_key(bench.other)
