@@ -214,9 +214,11 @@ class Stream:
     def follow(self, follow: Callable[[str], Callable[[int, str], None]]) -> None:
         """Have each new stream's records told, in order: `follow(stream)` returns what takes (seq, hash) of each.
 
-        Both are called under the stream's lock: they must do next to nothing, and not raise.
+        Both are called under the stream's lock: they must do next to nothing, and not raise. Called again, it has
+        the records told to both.
         """
-        self._follow = follow
+        before = self._follow
+        self._follow = follow if before is None else lambda stream: _both(before(stream), follow(stream))
 
     def append(self, head: bytes) -> Receipt:
         """Give a record its place and write it, even under `relaxed`; return where it stands.
@@ -634,3 +636,11 @@ class Stream:
         self._reset(child)
         if self._forked is not None:
             self._forked()
+
+
+def _both(one: Callable[[int, str], None], other: Callable[[int, str], None]) -> Callable[[int, str], None]:
+    def observe(seq: int, digest: str) -> None:
+        one(seq, digest)
+        other(seq, digest)
+
+    return observe

@@ -116,6 +116,7 @@ class AuditTrail:
         self._config_digest = config_digest
         self._companions: tuple[Companion, ...] = ()
         self._introduction: dict[str, Any] = {}
+        self._attached: Callable[[str], Mapping[str, Any]] | None = None
         self._on_failure = (policy or FailurePolicy()).on_failure
         self._acks = durability == "ack"
         self.waits = durability in {"ack", "always"}
@@ -133,7 +134,7 @@ class AuditTrail:
         self._closes_in = 0
         self.stream = Stream(
             store,
-            control=self.door.control,
+            control=self._control,
             describe=self._describe,
             durability="process" if durability == "ack" else durability,
             policy=policy,
@@ -168,7 +169,7 @@ class AuditTrail:
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""
-        receipt = self.stream.append(self.door.control(event_name, data, action=action))
+        receipt = self.stream.append(self._control(event_name, data, action=action))
         if self._rests:
             self._rouse()
         return receipt
@@ -178,7 +179,7 @@ class AuditTrail:
 
         It waits for no sink.
         """
-        written = self.stream.append_within(stream, self.door.control(event_name, data, action=action))
+        written = self.stream.append_within(stream, self._control(event_name, data, action=action))
         if written and self._rests:
             self._rouse()
         return written
@@ -270,6 +271,13 @@ class AuditTrail:
         """Have each stream's first record say more. To be called before the first record."""
         self._introduction.update(facts)
 
+    def attach(self, attached: Callable[[str], Mapping[str, Any]]) -> None:
+        """Have each control record's data say more: what `attached(event name)` returns when the record is made.
+
+        To be called before the first record. For `audit.stream.open` it is called under the stream's lock.
+        """
+        self._attached = attached
+
     @property
     def companions(self) -> tuple[Companion, ...]:
         """What runs beside the stream."""
@@ -340,6 +348,11 @@ class AuditTrail:
     def _describe(self) -> dict[str, Any]:
         own = {"config_digest": self._config_digest, "durability": self.durability, "service": self._service}
         return {**describe_process(), **own, **self._introduction}
+
+    def _control(self, event_name: str, data: dict[str, Any], *, action: str) -> bytes:
+        if self._attached is not None:
+            data = {**data, **self._attached(event_name)}
+        return self.door.control(event_name, data, action=action)
 
     def _warn(self, message: str) -> None:
         notice(message, subject="loss")

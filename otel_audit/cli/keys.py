@@ -40,6 +40,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     epochs.add_argument("--length", type=_length, default=3600, help="of one epoch: 15m, 1h (default), 1d")
     epochs.add_argument("--count", type=int, default=8784, help="of epochs (default: 8784, a year of hours)")
 
+    mac = actions.add_parser("mac", help="make the key of an evolving MAC, and a copy for who checks")
+    mac.add_argument("file", help="where the key goes that the process uses up, stream by stream")
+    mac.add_argument("--copy", required=True, metavar="FILE", help="where the verification key goes; keep it elsewhere")
+
     pseudonym = actions.add_parser("pseudonym", help="add a key for pseudonyms to a file; the last one is used")
     pseudonym.add_argument("file", help="where the key goes; made, with mode 0600, if it is not there")
 
@@ -73,6 +77,7 @@ def run(args: argparse.Namespace) -> int:
     actions = {
         "generate": _generate,
         "epochs": _epochs,
+        "mac": _mac,
         "pseudonym": _pseudonym,
         "show": _show,
         "rotate": _rotate,
@@ -97,6 +102,16 @@ def _epochs(args: argparse.Namespace) -> str:
 
     start = int(time.time()) // args.length * args.length
     return provision(args.file, args.name, Schedule(start, args.length, args.count))
+
+
+def _mac(args: argparse.Namespace) -> str:
+    from otel_audit.integrity.mackey import provision_mac_key
+
+    provision_mac_key(args.file, args.copy)
+    return (
+        f"{args.file} is for mac_key_file. {args.copy} is the verification key, for `otel-audit verify --mac-key`: "
+        "move it off this machine; who has it can check, and could forge."
+    )
 
 
 def _pseudonym(args: argparse.Namespace) -> str:

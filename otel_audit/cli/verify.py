@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from otel_audit.cli.output import Style, escape, is_terminal, paint, say
 
 if TYPE_CHECKING:
+    from otel_audit.integrity.mackey import MacKey
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
     from otel_audit.otel.signed import TrustedKeys
@@ -82,6 +83,9 @@ def add_checking_arguments(parser: argparse.ArgumentParser) -> None:
         "--revocation", action="append", default=[], metavar="FILE", help="a key revocation; may be repeated"
     )
     proof.add_argument(
+        "--mac-key", metavar="FILE", help="verification key of the evolving MAC; every stream must be marked then"
+    )
+    proof.add_argument(
         "--max-age",
         type=_duration,
         metavar="TIME",
@@ -133,6 +137,7 @@ def check(args: argparse.Namespace, *, digests: bool = False) -> Report:
         checkpoints=args.checkpoint,
         anchors=args.anchor,
         revocations=args.revocation,
+        mac_key=_read_mac_key(args),
         otel_keys=_read_otel_keys(args),
         digests=digests,
         jobs=args.jobs,
@@ -189,6 +194,14 @@ def _save(pins: Pins, path: str) -> None:
         raise OSError(error.errno, f"the pins cannot be kept: {error.strerror}", path) from error
 
 
+def _read_mac_key(args: argparse.Namespace) -> MacKey | None:
+    if args.mac_key is None:
+        return None
+    from otel_audit.integrity.mackey import load_mac_key
+
+    return load_mac_key(args.mac_key)
+
+
 def _read_otel_keys(args: argparse.Namespace) -> TrustedKeys | None:
     if not args.otel_certificate and args.otel_secret_file is None:
         return None
@@ -214,7 +227,7 @@ def _print(report: Report, seconds: float) -> None:
                 f"stream {stream.stream}: records {stream.first_seq} to {stream.last_seq}, "
                 f"{stream.first_time[:19]}Z to {stream.last_time[:19]}Z, {end}, {stream.tier}"
             )
-            if stream.signed and stream.proved != report.tier.sentence:
+            if (stream.signed or stream.keyed) and stream.proved != report.tier.sentence:
                 say(f"    {stream.proved}")
     rate = report.records / seconds if seconds else 0.0
     say(

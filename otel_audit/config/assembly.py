@@ -64,6 +64,8 @@ def assemble(effective: Effective) -> AuditTrail:
     """
     signers = _open_signers(effective.settings)  # first: none must have left the epoch that the stream begins in
     trail = _assemble(effective)
+    if effective.settings.mac_key_file is not None:
+        _mark(trail, effective.settings.mac_key_file)
     if signers:
         _sign(trail, effective.settings, signers)
     return trail
@@ -128,7 +130,7 @@ def _open_signers(settings: Settings) -> list[Signer]:
         if settings.anchors:
             raise ConfigurationError("anchors keep signed checkpoints: give a signing_key_file, or leave anchors out")
         if second is not None:
-            raise ConfigurationError("second_signing_key_file signs beside another key: give a signing_key_file as well")
+            raise ConfigurationError("second_signing_key_file signs beside another key: give signing_key_file as well")
         return []
     signers = [_open_signer("signing_key_file", first)]
     if second is not None:
@@ -181,6 +183,19 @@ def _sign(trail: AuditTrail, settings: Settings, signers: Sequence[Signer]) -> N
         every=settings.checkpoint_records,
     )
     trail.accompany(checkpoints)
+
+
+def _mark(trail: AuditTrail, path: str) -> None:
+    from ..marks import Marks
+
+    try:
+        trail.accompany(Marks(trail, path))
+    except OSError as error:
+        raise ConfigurationError(
+            f"mac_key_file: {path}: {error.strerror or error}; make one with `otel-audit keys mac`"
+        ) from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"mac_key_file: {error}") from error
 
 
 def _check_retention(settings: Settings) -> None:

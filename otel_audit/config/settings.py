@@ -206,6 +206,12 @@ class Settings:
         "Private key of another type and the same name that signs each checkpoint as well: ML-DSA-44, against later "
         "quantum computers. Needs `signing_key_file`.",
     )
+    mac_key_file: str | None = _setting(
+        None,
+        PATH,
+        "Key (`otel-audit keys mac`, mode 0600) of an evolving MAC over every record; costs the caller some "
+        "microseconds a record.",
+    )
     checkpoint_interval: float = _setting(1.0, duration(above=True), "Longest time from a record to its signature.")
     checkpoint_records: int = _setting(1024, count(least=1), "Records after which a checkpoint is signed sooner.")
     anchors: tuple[AnchorSettings, ...] = _setting(

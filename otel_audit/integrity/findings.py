@@ -172,6 +172,30 @@ CODES: Final[dict[str, Code]] = {
         "Records state times outside the epoch in which they were sealed.",
         "Mistrust these times, not the order.",
     ),
+    # Marks of an evolving MAC.
+    "MAC_MISMATCH": Code(
+        _T, "The marks are not those of these records: they were changed, or sealed anew without their keys.", _KEEP
+    ),
+    "MAC_NUMBER_TWICE": Code(
+        _T,
+        "Two streams were marked from one seed, which the first one had used up.",
+        "Ask whether the key file was put back from a copy; else somebody kept a seed.",
+    ),
+    "MARKED_STREAM_MISSING": Code(
+        _I,
+        "Marked streams are numbered, and numbers are missing: streams are gone or elsewhere, or were marked anew.",
+        "Give all streams of this key together, from the first one on.",
+    ),
+    "NOT_MARKED": Code(
+        _U,
+        "A MAC key was given, and this stream has no marks that it could check.",
+        "Ask whether the process had a `mac_key_file`.",
+    ),
+    "UNMARKED_TAIL": Code(
+        _I,
+        "No sum covers the last records: they may be newer than it, or may have been replaced.",
+        "If the process still runs, check again later; else compare the end with a copy held elsewhere.",
+    ),
     # Pins.
     "PIN_MISMATCH": Code(
         _T,

@@ -2,7 +2,7 @@
 
     tag[i]   = HMAC-SHA256(key[i], hash[i])         hash[i]: the record's own, 32 bytes
     key[i+1] = SHA-256("otel-audit mac ratchet" || key[i])
-    sum[i]   = SHA-256(sum[i-1] || tag[i])          sum[0] = 32 zero bytes
+    sum[i]   = SHA-256(sum[i-1] || tag[i])          sum[0] = SHA-256("otel-audit mac begin" || key[1])
 
 Only the running sum is kept (Ma and Tsudik's aggregate: without it a cut tail would show nothing). It goes
 into control records; who breaks in at record t cannot make the sum over other records before t. It is
@@ -19,6 +19,7 @@ from typing import Final
 __all__ = ["EvolvingMac"]
 
 _RATCHET: Final = b"otel-audit mac ratchet"
+_BEGIN: Final = b"otel-audit mac begin"
 _KEY_SIZE: Final = 32
 
 
@@ -38,7 +39,7 @@ class EvolvingMac:
         if len(key) != _KEY_SIZE:
             raise ValueError(f"a MAC key takes {_KEY_SIZE} bytes, not {len(key)}")
         self._key = bytearray(key)
-        self._sum = bytes(32)
+        self._sum = sha256(_BEGIN + self._key).digest()
         self.count = 0
 
     def add(self, record_hash: bytes) -> None:
@@ -48,6 +49,10 @@ class EvolvingMac:
         self._sum = sha256(self._sum + tag).digest()
         key[:] = sha256(_RATCHET + key).digest()
         self.count += 1
+
+    def erase(self) -> None:
+        """Overwrite the key; what is added from here on gives sums that mean nothing."""
+        self._key[:] = bytes(_KEY_SIZE)
 
     def sum(self) -> bytes:
         """Return the sum over all records so far."""

@@ -284,8 +284,7 @@ class _Reader:
         else:
             self._fail(
                 f"unknown demand {word!r}; signed, anchored, max-age, clock-skew, revoker, tsa and `signed-by each-type` "
-                "are known "
-                "(a plain comment begins with `#` alone)"
+                "are known (a plain comment begins with `#` alone)"
             )
 
     def _since(self, word: str, items: list[str]) -> float:

@@ -17,6 +17,7 @@ import fcntl
 import os
 import struct
 import time
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Final
 
@@ -26,7 +27,7 @@ from otel_audit.integrity.epochs import EpochKey, EpochSigner, Schedule, certify
 from otel_audit.integrity.keys import read_private_file
 from otel_audit.integrity.note import split_vkey
 
-__all__ = ["SeedFile", "is_seed_file", "open_epochs", "provision"]
+__all__ = ["SeedFile", "is_seed_file", "lay_out", "open_epochs", "provision"]
 
 _HEAD: Final = 1024
 _SLOT: Final = 512
@@ -48,11 +49,16 @@ def provision(path: str | os.PathLike[str], name: str, schedule: Schedule) -> st
     head = _MARK + key.vkey.encode() + b"\n"
     if len(head) > _HEAD:
         raise ConfigurationError(f"the key name is too long: {len(name)} characters")
-    content = head.ljust(_HEAD, b"\0") + _slot(0, seed).ljust(2 * _SLOT, b"\0") + publics
+    content = lay_out(head, 0, seed) + publics
     create_file(os.fspath(path), content, 0o600)
     create_file(f"{os.fspath(path)}.vkey", f"{key.vkey}\n".encode(), 0o644)
     seed[:] = bytes(32)
     return key.vkey
+
+
+def lay_out(head: bytes, number: int, seed: bytes | bytearray) -> bytes:
+    """Return the beginning of a seed file: its head, and one slot filled."""
+    return head.ljust(_HEAD, b"\0") + _slot(number, seed).ljust(2 * _SLOT, b"\0")
 
 
 def is_seed_file(path: str | os.PathLike[str]) -> bool:
@@ -103,17 +109,24 @@ class SeedFile:
         """Keep this seed and erase the one before, unless another process is as far already."""
         with _Locked(self.path) as descriptor:
             kept, _ = self._read(descriptor)
-            if kept >= epoch:
-                return
-            old = 0 if _read_slot(descriptor, _SLOTS[0]) is not None else 1
-            os.pwrite(descriptor, _slot(epoch, seed), _SLOTS[1 - old])
-            os.fsync(descriptor)
-            _erase(descriptor, _SLOTS[old])
+            if kept < epoch:
+                _replace(descriptor, epoch, seed)
+
+    def take(self, ratchet: Callable[[bytes], bytes]) -> tuple[int, bytearray]:
+        """Return the number and its seed, and keep only the next one, which `ratchet` makes of it.
+
+        Raises:
+            ConfigurationError: no slot is whole. OSError: the file could not be written; the seed is not taken.
+        """
+        with _Locked(self.path) as descriptor:
+            number, seed = self._read(descriptor)
+            _replace(descriptor, number + 1, ratchet(bytes(seed)))
+            return number, seed
 
     def _read(self, descriptor: int) -> tuple[int, bytearray]:
         found = [(slot, place) for place in _SLOTS if (slot := _read_slot(descriptor, place)) is not None]
         if not found:
-            raise ConfigurationError(f"{self.path} holds no whole seed: epoch keys must be provisioned anew")
+            raise ConfigurationError(f"{self.path} holds no whole seed: its keys must be made anew")
         found.sort(key=lambda each: each[0][0])
         for _, place in found[:-1]:
             _erase(descriptor, place)
@@ -135,7 +148,15 @@ class _Locked:
         os.close(self._descriptor)
 
 
-def _slot(epoch: int, seed: bytearray) -> bytes:
+def _replace(descriptor: int, epoch: int, seed: bytes | bytearray) -> None:
+    """Put a seed into the free slot, durably, and erase the one before it."""
+    old = 0 if _read_slot(descriptor, _SLOTS[0]) is not None else 1
+    os.pwrite(descriptor, _slot(epoch, seed), _SLOTS[1 - old])
+    os.fsync(descriptor)
+    _erase(descriptor, _SLOTS[old])
+
+
+def _slot(epoch: int, seed: bytes | bytearray) -> bytes:
     return _SEED.pack(epoch, bytes(seed), _check(epoch, seed))
 
 

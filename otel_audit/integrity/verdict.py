@@ -31,13 +31,20 @@ class Verdict:
     """Records that a checkpoint with the witnesses' quorum covers."""
     stamped: tuple[int, Stamp] | None = None
     """Records that the last trusted time stamp covers, and that stamp."""
+    keyed: int = 0
+    """Records that the evolving MAC marks."""
 
     @property
     def sentence(self) -> str:
         """What has been proved and what has not, in one sentence."""
         if any(each.severity == Severity.TAMPERED for each in self.findings):
             return "Contradictions were found: nothing is proved about these records."
-        reach = {Tier.SIGNED: self.signed, Tier.ANCHORED: self.anchored, Tier.WITNESSED: self.witnessed}
+        reach = {
+            Tier.KEYED: self.keyed,
+            Tier.SIGNED: self.signed,
+            Tier.ANCHORED: self.anchored,
+            Tier.WITNESSED: self.witnessed,
+        }
         covered = reach.get(self.tier, self.size)
         proved = self.tier.sentence
         if self.tier < Tier.SIGNED and self.anchored:

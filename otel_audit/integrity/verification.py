@@ -165,8 +165,13 @@ class StreamIntegrity:
         elif name == Control.KEY_ROTATE:
             self._take_rotation(data, seq)
 
-    def finish(self, *, chained: bool = True, keyed: bool = False) -> Verdict:
-        """Return the verdict. `chained`: the chain of hashes held; `keyed`: the evolving MAC did."""
+    @property
+    def closed_at(self) -> int | None:
+        """Number of the closing record, once it was taken."""
+        return self._closed
+
+    def finish(self, *, chained: bool = True, keyed: int = 0) -> Verdict:
+        """Return the verdict. `chained`: the chain of hashes held; `keyed`: so many records have good marks."""
         self._check_stops((self._tree.size, 2**62, True))
         self._tree.fold(self._tree.size)
         for stop in self._stops:
@@ -182,7 +187,7 @@ class StreamIntegrity:
             self._find("STAMP_UNCHECKED", f"{self._unchecked} time stamps", None)
         return Verdict(
             self._findings,
-            self._tier(chained=chained, keyed=keyed),
+            self._tier(chained=chained, keyed=bool(keyed)),
             self._origin,
             self._tree.size,
             self._tree.root(),
@@ -190,6 +195,7 @@ class StreamIntegrity:
             self._anchored,
             self._witnessed,
             self._stamped,
+            keyed,
         )
 
     # What is known before the first record.

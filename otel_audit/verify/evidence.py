@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from otel_audit.integrity.findings import Finding as Found
 from otel_audit.integrity.findings import Tier
 
 from .controls import Cut
@@ -19,10 +20,11 @@ from .findings import Finding, Findings, Severity
 from .joining import Stream
 from .notes import FileNote, find_beside, read_files, sort_notes
 from .span import Span, seconds_between
-from .trace import Trace
+from .trace import MARK, Trace
 
 if TYPE_CHECKING:
-    from otel_audit.integrity.findings import Finding as Found
+    from otel_audit.integrity.mackey import MacKey
+    from otel_audit.integrity.marking import StreamMarks
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
     from otel_audit.integrity.statements import Revocation
@@ -32,7 +34,9 @@ __all__ = ["Asked", "Evidence", "Proved"]
 
 _EPOCH: Final = "1970-01-01T00:00:00.000000000Z"
 
-_AT_THE_END: Final = frozenset({"SIGNED_TRUNCATED", "PIN_TRUNCATED", "UNSIGNED_TAIL", "STALE", "EPOCH_UNSEALED"})
+_AT_THE_END: Final = frozenset(
+    {"SIGNED_TRUNCATED", "PIN_TRUNCATED", "UNSIGNED_TAIL", "UNMARKED_TAIL", "STALE", "EPOCH_UNSEALED"}
+)
 """What follows by itself where only the beginning of a stream could be read."""
 
 _OWN_WORD: Final = frozenset({"UNKNOWN_SIGNER", "KEY_CHANGED"})
@@ -48,11 +52,13 @@ class Asked:
     checkpoints: Sequence[str | os.PathLike[str]] = ()
     anchors: Sequence[str | os.PathLike[str]] = ()
     revocations: Sequence[str | os.PathLike[str]] = ()
+    mac_key: MacKey | None = None
 
     @property
     def anything(self) -> bool:
         """Whether streams that name no keys are to be checked too."""
-        return bool(self.policy is not None or self.pins is not None or self.checkpoints or self.anchors)
+        given = (self.policy, self.pins, self.mac_key)
+        return bool(self.checkpoints or self.anchors) or any(each is not None for each in given)
 
     @property
     def wants_times(self) -> bool:
@@ -74,13 +80,17 @@ class Proved(NamedTuple):
     witnessed: int = 0
     stamped: int = 0
     stamped_at: str = ""
+    keyed: int = 0
 
 
 class _Followed:
     """A stream whose records are checked as they come."""
 
-    def __init__(self, integrity: StreamIntegrity, start: int, *, own_word: bool) -> None:
+    def __init__(
+        self, integrity: StreamIntegrity, start: int, *, own_word: bool, marks: StreamMarks | None = None
+    ) -> None:
         self.integrity = integrity
+        self.marks = marks
         self.end = start
         """Number of the last record that was taken."""
         self.own_word = own_word
@@ -96,13 +106,18 @@ class _Followed:
                 self.integrity.control(
                     {"event_name": statement.event, "seq": statement.seq, "data": statement.data},
                 )
+                if self.marks is not None and MARK in statement.data:
+                    self.marks.take(statement.data[MARK], statement.seq)
         self._extend(trace, packed, times, trace.end, None)
         self.overflowed = self.overflowed or trace.overflowed
 
     def _extend(self, trace: Trace, packed: memoryview, times: Sequence[str], upto: int, until: str | None) -> None:
         if upto > self.end:
             start, stop = self.end + 1 - trace.start, upto + 1 - trace.start
-            self.integrity.extend_packed(bytes(packed[32 * start : 32 * stop]), until=until, times=times[start:stop])
+            hashes = bytes(packed[32 * start : 32 * stop])
+            self.integrity.extend_packed(hashes, until=until, times=times[start:stop])
+            if self.marks is not None:
+                self.marks.extend_packed(hashes)
             self.end = upto
 
 
@@ -139,6 +154,7 @@ class Evidence:
     def finish(self, streams: Mapping[str, Stream], cuts_of: Callable[[str], Sequence[Cut]]) -> dict[str, Proved]:
         """Report what was found, and return how far each stream's proof reaches. Pins are moved, not saved."""
         tampered = self._tampered(streams.values())
+        doubtful = self._check_numbers(streams)
         proved = {}
         for stream in streams.values():
             if self._waiting.get(stream.id) and stream.id not in self._streams:
@@ -150,7 +166,7 @@ class Evidence:
                 proved[stream.id] = Proved(tier, tier.sentence)
                 self._report_unfollowed(stream)
             else:
-                proved[stream.id] = self._judge(stream, followed, chained=chained)
+                proved[stream.id] = self._judge(stream, followed, chained=chained, counted=stream.id not in doubtful)
         self._report_missing(streams, cuts_of)
         return proved
 
@@ -188,7 +204,19 @@ class Evidence:
             revocations=self._revocations,
             pruned=pruned,
         )
-        return _Followed(integrity, 0 if cut is None else cut.last_seq, own_word=policy is None and bool(keys))
+        return _Followed(
+            integrity,
+            0 if cut is None else cut.last_seq,
+            own_word=policy is None and bool(keys),
+            marks=self._marks_of(stream) if cut is None else None,
+        )
+
+    def _marks_of(self, stream: str) -> StreamMarks | None:
+        if self._asked.mac_key is None:
+            return None
+        from otel_audit.integrity.marking import StreamMarks
+
+        return StreamMarks(stream, self._asked.mac_key)
 
     def _follow_pruned(self, stream: Stream, cuts: Sequence[Cut]) -> None:
         """Begin where retention cut, with the tree that its record holds; a wrong tree leads to no signed root."""
@@ -222,13 +250,30 @@ class Evidence:
             if unsure or stream.id in bad or not files.isdisjoint(span.file for span in stream.spans)
         }
 
-    def _judge(self, stream: Stream, followed: _Followed, *, chained: bool) -> Proved:
+    def _check_numbers(self, streams: Mapping[str, Stream]) -> set[str]:
+        """Return the streams whose marks count for nothing, because marked streams before them are missing."""
+        if self._asked.mac_key is None:
+            return set()
+        from otel_audit.integrity.marking import find_gaps
+
+        marks = ((stream, each.marks) for stream, each in self._streams.items() if each.marks is not None)
+        doubtful, found = find_gaps(self._asked.mac_key, marks)
+        for stream, each in found:
+            self._report(streams[stream], each)
+        return doubtful
+
+    def _judge(self, stream: Stream, followed: _Followed, *, chained: bool, counted: bool) -> Proved:
         whole = followed.end == stream.last.seq and not self._is_cut_short(stream)
-        verdict = followed.integrity.finish(chained=chained and whole)
+        marked, found = self._judge_marks(followed)
+        contradicted = any(each.code == "MAC_MISMATCH" for each in found)
+        verdict = followed.integrity.finish(
+            chained=chained and whole and not contradicted, keyed=marked if counted and not contradicted else 0
+        )
+        verdict.findings.extend(found)
         kept = [each for each in verdict.findings if whole or each.code not in _AT_THE_END]
         if followed.own_word:
             kept = [each for each in kept if each.code not in _OWN_WORD]
-            verdict.tier, verdict.signed = min(verdict.tier, Tier.CHAINED), 0
+            verdict.tier, verdict.signed = min(verdict.tier, Tier.KEYED if verdict.keyed else Tier.CHAINED), 0
         for each in kept:
             self._report(stream, each)
         if followed.own_word:
@@ -241,11 +286,21 @@ class Evidence:
         pins = self._asked.pins
         if pins is not None and chained and whole and not any(each.code == "PRUNED_BEYOND" for each in kept):
             verdict.advance(pins)
-        proved = Proved(verdict.tier, verdict.sentence, verdict.signed, verdict.anchored, verdict.witnessed)
+        proved = Proved(
+            verdict.tier, verdict.sentence, verdict.signed, verdict.anchored, verdict.witnessed, keyed=verdict.keyed
+        )
         if verdict.stamped is None or verdict.tier < Tier.SIGNED:
             return proved
         size, stamp = verdict.stamped
         return proved._replace(stamped=size, stamped_at=f"{stamp.time:%Y-%m-%dT%H:%M:%SZ}")
+
+    def _judge_marks(self, followed: _Followed) -> tuple[int, list[Found]]:
+        """Return how many records have good marks, and what was found of them."""
+        if self._asked.mac_key is None:
+            return 0, []
+        if followed.marks is None:
+            return 0, [Found("NOT_MARKED", "without its beginning no sum over it can be checked")]
+        return followed.marks.marked, followed.marks.finish(followed.integrity.closed_at)
 
     def _is_cut_short(self, stream: Stream) -> bool:
         files = {span.file for span in stream.spans}
@@ -256,6 +311,8 @@ class Evidence:
         policy = self._asked.policy
         if policy is not None and policy.demands_signature(seconds_between(_EPOCH, stream.last.last_time)):
             self._add("NOT_SIGNED", stream, "without its beginning no signature over it can be checked")
+        if self._asked.mac_key is not None:
+            self._add("NOT_MARKED", stream, "without its beginning no sum over it can be checked")
 
     def _report_missing(self, streams: Mapping[str, Stream], cuts_of: Callable[[str], Sequence[Cut]]) -> None:
         policy = self._asked.policy

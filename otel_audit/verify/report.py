@@ -43,6 +43,8 @@ class StreamSummary:
     """Records that the last trusted time stamp covers."""
     stamped_at: str = ""
     """When that was, by the authority's clock; empty if there is none."""
+    keyed: int = 0
+    """Records that an evolving MAC marks."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

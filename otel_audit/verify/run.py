@@ -21,6 +21,7 @@ from .span import Rules
 from .unordered import Index
 
 if TYPE_CHECKING:
+    from otel_audit.integrity.mackey import MacKey
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
     from otel_audit.otel.signed import TrustedKeys
@@ -46,6 +47,7 @@ def verify(
     checkpoints: Sequence[str | os.PathLike[str]] = (),
     anchors: Sequence[str | os.PathLike[str]] = (),
     revocations: Sequence[str | os.PathLike[str]] = (),
+    mac_key: MacKey | None = None,
     otel_keys: TrustedKeys | None = None,
     digests: bool = False,
     jobs: int = 1,
@@ -69,6 +71,7 @@ def verify(
             own directory `checkpoints` are found without being named.
         anchors: the same, from outside the log's reach.
         revocations: files with key revocations, which count by the policy's `revoker` lines.
+        mac_key: the verification key of evolving MACs (`otel_audit.integrity.mackey`); every stream must then be marked.
         otel_keys: whose signatures on OTLP records count (`audit.integrity.*`; `otel_audit.otel.signed`). Without them
             signatures are not checked, and a note says so.
         digests: take each source's SHA-256 as well, for `Report.inputs`.
@@ -80,7 +83,7 @@ def verify(
     Raises:
         ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by.
     """
-    asked = Asked(policy, pins, checkpoints, anchors, revocations)
+    asked = Asked(policy, pins, checkpoints, anchors, revocations, mac_key)
     rules = Rules(parsed_copy, mixed, unordered, max_silence, asked.anything, asked.wants_times, digests)
     findings = Findings()
     found: list[Source] = []
@@ -219,4 +222,5 @@ def _summarize(stream: Stream, proved: Proved) -> StreamSummary:
         witnessed=proved.witnessed,
         stamped=proved.stamped,
         stamped_at=proved.stamped_at,
+        keyed=proved.keyed,
     )

@@ -12,7 +12,7 @@ from otel_audit.record import Control
 
 from .content import Entry
 
-__all__ = ["MOST_SAID", "Statement", "Trace"]
+__all__ = ["MARK", "MOST_SAID", "Statement", "Trace"]
 
 MOST_SAID: Final = 64 * 1024 * 1024
 """Most characters of signed notes that are kept of one source: some 200,000 checkpoints."""
@@ -30,6 +30,10 @@ _LONGEST: Final = 262_145
 """One more than the longest note that is read."""
 _MOST_KEYS: Final = 64
 _LONGEST_KEY: Final = 4096
+
+MARK: Final = "mac"
+"""What a control record states of the evolving MAC, whatever else it says."""
+_LONGEST_MARK: Final = 300
 
 
 class Statement(NamedTuple):
@@ -72,9 +76,8 @@ class Trace:
         self.packed += bytes.fromhex(entry.hash)
         if self.times is not None:
             self.times.append(entry.time)
-        members = _MEMBERS.get(entry.event)
-        if members is not None:
-            self._keep(entry, members)
+        if entry.data is not None:
+            self._keep(entry, _MEMBERS.get(entry.event, ()), entry.data)
 
     def extend(self, seq: int, hashes: Sequence[str], times: Sequence[str]) -> None:
         """Take records that are no control records, from this number on."""
@@ -84,14 +87,16 @@ class Trace:
         if self.times is not None:
             self.times.extend(times)
 
-    def _keep(self, entry: Entry, members: Sequence[str]) -> None:
-        given = entry.data or {}
-        data = {member: _cut(given.get(member)) for member in members}
+    def _keep(self, entry: Entry, members: Sequence[str], given: dict[str, Any]) -> None:
+        data: dict[str, Any] = {member: _cut(given.get(member)) for member in members}
         self._said += sum(len(value) for value in data.values() if isinstance(value, str))
+        if (mark := given.get(MARK)) is not None:
+            data[MARK] = mark if len(str(mark)) <= _LONGEST_MARK else None
+            self._said += _LONGEST_MARK
         if self._said > MOST_SAID:
             self.overflowed = True
-            return
-        self.statements.append(Statement(entry.seq, entry.time, entry.event, data))
+        elif data:
+            self.statements.append(Statement(entry.seq, entry.time, entry.event, data))
 
 
 def _cut(value: object) -> list[str] | str | None:

@@ -27,6 +27,7 @@ from otel_audit.config.sinks import SHIPPING
 from otel_audit.errors import ConfigurationError, DeliveryTimeout, RecordLost
 from otel_audit.integrity import keys
 from otel_audit.integrity.epochs import Schedule
+from otel_audit.integrity.mackey import provision_mac_key
 from otel_audit.integrity.publishing import SignedHead
 from otel_audit.integrity.seedfile import provision
 from otel_audit.redaction.pseudonyms import add_key, read_keys
@@ -49,6 +50,7 @@ class Bench:
         self.journal = directory / "journal"
         self.file = directory / "out.jsonl"
         self.key = directory / "key.pem"
+        self.mac = directory / "key.mac"
         self.second = directory / "key.epochs"
         self.anchor = directory / "anchor"
         self.pseudonyms = directory / "pseudonyms.key"
@@ -298,6 +300,7 @@ CASES: dict[str, Case] = {
     "signing_key_file": Case("{key}", lambda b: "keys" in b.opening(), expected=True, otherwise=False),
     "second_signing_key_file": Case("{second}", lambda b: len(b.opening()["keys"]), expected=2, otherwise=1,
         base={"signing_key_file": "{key}"}),
+    "mac_key_file": Case("{mac}", lambda b: "mac" in b.opening(), expected=True, otherwise=False),
     "checkpoint_interval": Case("20ms", _checkpoint_within, expected=True, otherwise=False,
         base={"signing_key_file": "{key}", "config": {"checkpoint_interval": "1h"}}),
     "checkpoint_records": Case("3", _checkpoint_within, expected=True, otherwise=False,
@@ -332,6 +335,7 @@ def configure(bench: Bench, case: Case, name: str, how: str, monkeypatch: pytest
 def bench(tmp_path: Path) -> Iterator[Bench]:
     bench = Bench(tmp_path)
     keys.generate(bench.key, "shop.example/audit")
+    provision_mac_key(bench.mac, tmp_path / "copy.mac")
     provision(bench.second, "shop.example/audit", Schedule(int(time.time()), 3600, 4))
     bench.anchor.mkdir()
     add_key(bench.pseudonyms)

@@ -1,4 +1,4 @@
-"""Two keys that sign each checkpoint, of two algorithms: if one of these is broken one day, the other one still holds."""
+"""Two keys that sign each checkpoint, of two algorithms: if one of these is broken one day, the other still holds."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def test_keys_that_do_not_go_together_are_refused(tmp_path: Path, first: Path) -
     ):
         with pytest.raises(ConfigurationError, match=said):
             record(tmp_path / "j", *paths)
-    with pytest.raises(ConfigurationError, match="give a signing_key_file as well"):
+    with pytest.raises(ConfigurationError, match="give signing_key_file as well"):
         otel_audit.configure(journal=tmp_path / "j", sinks=[], second_signing_key_file=first)
 
 
