@@ -22,6 +22,7 @@ from .integrity.checkpointer import Checkpointer
 from .integrity.durable import replace_file
 from .integrity.epochs import EpochSigner
 from .integrity.publishing import Anchored, AnchorError, AnchorPlan
+from .integrity.recordsign import RecordSigner
 from .notices import notice
 from .record import Control
 
@@ -47,6 +48,10 @@ class Checkpoints:
         anchors: places outside the log's reach that get checkpoints, each at its own pace.
         interval: seconds between checkpoints.
         every: records between checkpoints.
+        each_record: whether each record gets a signature of its own as well.
+
+    Raises:
+        ConfigurationError: the first signer cannot sign single records.
     """
 
     required = False
@@ -60,6 +65,7 @@ class Checkpoints:
         anchors: Sequence[AnchorPlan] = (),
         interval: float = 1.0,
         every: int = 1024,
+        each_record: bool = False,
     ) -> None:
         self._trail = trail
         self._signers = tuple(signers)
@@ -67,6 +73,9 @@ class Checkpoints:
         self._anchors = tuple(anchors)
         self._interval = interval
         self._every = every
+        self._each_record = each_record
+        if each_record:
+            RecordSigner(self._signers[0], "", emit=_forget)
         self._changing = threading.Lock()
         self._current: Checkpointer | None = None
         self._stream = ""
@@ -134,6 +143,7 @@ class Checkpoints:
             interval=self._interval,
             every=self._every,
             state_file=None if directory is None else directory / f"{stream}.checkpoint",
+            records=self._record_signer(stream) if self._each_record else None,
             report=_report,
         )
         with self._changing:
@@ -142,6 +152,12 @@ class Checkpoints:
             with contextlib.suppress(RuntimeError):  # the interpreter is going down: no new threads
                 threading.Thread(target=before.close, name="otel-audit-last-checkpoint", daemon=True).start()
         return current.observe
+
+    def _record_signer(self, stream: str) -> RecordSigner:
+        def emit(data: dict[str, Any]) -> None:
+            self._trail.record_within(stream, Control.SIGNATURES, data, action="SIGN")
+
+        return RecordSigner(self._signers[0], stream, emit=emit)
 
     def _emit(self, stream: str, note: str, signers: tuple[Signer, ...]) -> None:
         if self._trail.record_within(stream, Control.CHECKPOINT, {"note": note}, action="CHECKPOINT"):
@@ -180,6 +196,10 @@ def _part(signer: Signer) -> Signer:
 
 def _report(message: str) -> None:
     notice(message, subject="checkpoints")
+
+
+def _forget(data: dict[str, Any]) -> None:
+    """Write nothing."""
 
 
 def _ignore(seq: int, digest: str) -> None:

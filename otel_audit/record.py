@@ -84,6 +84,7 @@ class Control:
     CHECKPOINT: Final = "audit.checkpoint"
     HEARTBEAT: Final = "audit.heartbeat"
     GAP: Final = "audit.gap"
+    SIGNATURES: Final = "audit.signatures"
     KEY_ROTATE: Final = "audit.key.rotate"
     ANCHOR: Final = "audit.anchor"
     CONFIG_CHANGE: Final = "audit.config.change"

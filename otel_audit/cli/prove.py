@@ -6,9 +6,13 @@ import argparse
 import os
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from otel_audit.cli.output import say
 from otel_audit.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from otel_audit.integrity.leaves import Leaves
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -27,6 +31,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="signed checkpoint to prove it under (default: the newest that is there); several copies of one, with "
         "different cosignatures, become one",
     )
+    parser.add_argument(
+        "--signature",
+        action="store_true",
+        help="write the record's own signature, BASE.note, in place of a proof (`record_signatures` of the writer)",
+    )
     parser.add_argument("-o", "--output", metavar="BASE", help="writes BASE.tlog-proof and BASE.json (default: ID)")
 
 
@@ -42,15 +51,32 @@ def run(args: argparse.Namespace) -> int:
     leaves = read_leaves(args.journal, stream, line_of=seq)
     if leaves.line is None:
         raise ConfigurationError(f"the stream has {len(leaves.packed) // 32} records, none with number {seq}")
+    base = args.output or args.record
+    if args.signature:
+        return _write_signature(base, args.journal, stream, seq, leaves)
     note = _checkpoint(args, stream, leaves.checkpoint)
     try:
         proof = make_proof(leaves.packed, seq - 1, note)
     except ValueError as error:
         raise ConfigurationError(f"the checkpoint does not prove this record: {error}") from error
-    base = args.output or args.record
     _write(f"{base}.tlog-proof", proof.encode().encode())
     _write(f"{base}.json", leaves.line)
     say(f"{base}.json is the record, {base}.tlog-proof its proof ({len(proof.encode().encode())} bytes)")
+    return 0
+
+
+def _write_signature(base: str, journal: str, stream: str, seq: int, leaves: Leaves) -> int:
+    from otel_audit.integrity.leaves import read_signature
+
+    note = read_signature(journal, stream, seq, leaves.packed[32 * seq - 32 : 32 * seq].hex())
+    if note is None or leaves.line is None:
+        raise ConfigurationError(
+            "this record has no signature of its own; the setting `record_signatures` makes them. Without --signature, "
+            "a proof under a signed checkpoint is written"
+        )
+    _write(f"{base}.note", note.encode())
+    _write(f"{base}.json", leaves.line)
+    say(f"{base}.json is the record, {base}.note its signature ({len(note.encode())} bytes)")
     return 0
 
 

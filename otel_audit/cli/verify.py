@@ -83,6 +83,11 @@ def add_checking_arguments(parser: argparse.ArgumentParser) -> None:
         "--revocation", action="append", default=[], metavar="FILE", help="a key revocation; may be repeated"
     )
     proof.add_argument(
+        "--record-signatures",
+        action="store_true",
+        help="check each record's own signature too; they must be there then",
+    )
+    proof.add_argument(
         "--mac-key", metavar="FILE", help="verification key of the evolving MAC; every stream must be marked then"
     )
     proof.add_argument(
@@ -138,6 +143,7 @@ def check(args: argparse.Namespace, *, digests: bool = False) -> Report:
         anchors=args.anchor,
         revocations=args.revocation,
         mac_key=_read_mac_key(args),
+        record_signatures=args.record_signatures,
         otel_keys=_read_otel_keys(args),
         digests=digests,
         jobs=args.jobs,
@@ -158,6 +164,8 @@ def read_policy(args: argparse.Namespace) -> Policy | None:
     from otel_audit.errors import ConfigurationError
 
     if args.policy is None:
+        if args.record_signatures:
+            raise ConfigurationError("--record-signatures are some key's: give a --policy that says whose count")
         if args.max_age is not None:
             raise ConfigurationError("--max-age is about trusted checkpoints: give a --policy that says whose they are")
         if args.tsa_ca:
@@ -234,6 +242,8 @@ def _print(report: Report, seconds: float) -> None:
         f"checked: {report.records} records, {len(report.streams)} streams, {report.sources} sources, "
         f"{report.bytes} bytes in {seconds:.2f} s, {rate:.0f} records/s"
     )
+    if own := sum(stream.record_signatures for stream in report.streams):
+        say(f"records' own signatures: {own} checked and good")
     if report.otel_signatures:
         say(f"signatures on OTLP records: {report.otel_signatures} checked and good")
     verdict = report.verdict.name if report.verdict else "INTACT"

@@ -12,7 +12,7 @@ from otel_audit.cli.output import escape, paint, say
 if TYPE_CHECKING:
     from otel_audit.cli.output import Style
     from otel_audit.integrity.policy import Policy
-    from otel_audit.integrity.proof import TlogProof
+    from otel_audit.verify.content import Entry
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -22,7 +22,7 @@ HELP = "Check that a record stands in a log that a trust policy trusts, by its p
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `verify-proof` takes."""
     parser.add_argument("record", help="file with the record's line, byte for byte; - for stdin")
-    parser.add_argument("proof", help="the .tlog-proof file")
+    parser.add_argument("proof", help="the .tlog-proof file, or the record's own signature, a .note file")
     parser.add_argument("--policy", required=True, metavar="FILE", help="trust policy; get it from elsewhere")
     parser.add_argument("--quiet", "-q", action="store_true", help="print nothing; the exit code says it")
     parser.epilog = "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed, 4 signed by no trusted key"
@@ -33,14 +33,14 @@ def run(args: argparse.Namespace) -> int:
     from otel_audit.integrity.merkle import ProofError
     from otel_audit.integrity.note import NoteError
     from otel_audit.integrity.policy import Policy
-    from otel_audit.integrity.proof import MAX_PROOF, QuorumError, TlogProof
+    from otel_audit.integrity.proof import MAX_PROOF, QuorumError
 
     policy = Policy.load(args.policy)
     line = _read_line(args.record)
     with open(args.proof, "rb") as file:
         raw = file.read(MAX_PROOF + 1)
     try:
-        code, text = 0, _check(line, TlogProof.parse(raw), policy)
+        code, text = 0, _check_signature(line, raw, policy) if _is_note(raw) else _check(line, raw, policy)
     except QuorumError as error:
         code, text = 3, str(error)
     except NoteError as error:
@@ -54,14 +54,41 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def _check(line: bytes, proof: TlogProof, policy: Policy) -> str:
-    from otel_audit.integrity.checkpoint import stream_of
+def _is_note(raw: bytes) -> bool:
+    from otel_audit.integrity.recordsign import HEADER
+
+    return raw.startswith(f"{HEADER}\n".encode())
+
+
+def _check_signature(line: bytes, raw: bytes, policy: Policy) -> str:
+    from otel_audit.integrity.checkpoint import origin_of
+    from otel_audit.integrity.recordsign import check_record
+
+    entry = _read_record(line)
+    keys = [key for key in policy.logs if key in policy.log_keys(origin_of(key.name, entry.stream))]
+    signers = check_record(raw, entry.stream, entry.seq, entry.computed, keys)
+    return (
+        f"record {entry.stream}-{entry.seq} of {entry.time} is the one that {', '.join(signers)} signed; what stands "
+        "before and behind it, and whether it is still in the log, this does not show"
+    )
+
+
+def _read_record(line: bytes) -> Entry:
     from otel_audit.integrity.merkle import ProofError
     from otel_audit.verify.content import examine
 
     entry, fault = examine(line.removesuffix(b"\n"))
     if entry is None or fault is not None:
         raise ProofError(f"this is no record as it was sealed: {fault.code if fault else 'NOT_A_RECORD'}")
+    return entry
+
+
+def _check(line: bytes, raw: bytes, policy: Policy) -> str:
+    from otel_audit.integrity.checkpoint import stream_of
+    from otel_audit.integrity.merkle import ProofError
+    from otel_audit.integrity.proof import TlogProof
+
+    proof, entry = TlogProof.parse(raw), _read_record(line)
     head = proof.verify(bytes.fromhex(entry.computed), policy, now=time.time())
     if entry.seq != proof.index + 1 or entry.stream != stream_of(head.checkpoint.origin):
         raise ProofError(f"the proof is of record {proof.index + 1} of {head.checkpoint.origin}, this is another")

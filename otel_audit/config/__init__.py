@@ -60,6 +60,7 @@ def configure(
     max_depth: int | None = None,
     signing_key_file: str | os.PathLike[str] | None = None,
     second_signing_key_file: str | os.PathLike[str] | None = None,
+    record_signatures: bool | None = None,
     mac_key_file: str | os.PathLike[str] | None = None,
     checkpoint_interval: float | str | None = None,
     checkpoint_records: int | None = None,
@@ -111,6 +112,7 @@ def configure(
         max_depth: levels of nesting.
         signing_key_file: private key, or epoch keys, that sign checkpoints.
         second_signing_key_file: private key of another type (ML-DSA-44) and the same name that signs them as well.
+        record_signatures: sign each record by itself as well.
         mac_key_file: key of an evolving MAC over every record.
         checkpoint_interval: longest time from a record to its signature.
         checkpoint_records: records after which a checkpoint is signed sooner.

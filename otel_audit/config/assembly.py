@@ -129,6 +129,8 @@ def _open_signers(settings: Settings) -> list[Signer]:
     if first is None:
         if settings.anchors:
             raise ConfigurationError("anchors keep signed checkpoints: give a signing_key_file, or leave anchors out")
+        if settings.record_signatures:
+            raise ConfigurationError("record_signatures needs a key: give signing_key_file, or leave it out")
         if second is not None:
             raise ConfigurationError("second_signing_key_file signs beside another key: give signing_key_file as well")
         return []
@@ -181,6 +183,7 @@ def _sign(trail: AuditTrail, settings: Settings, signers: Sequence[Signer]) -> N
         anchors=plan_anchors(settings.anchors, _resource(settings)),
         interval=settings.checkpoint_interval,
         every=settings.checkpoint_records,
+        each_record=settings.record_signatures,
     )
     trail.accompany(checkpoints)
 

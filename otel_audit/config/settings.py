@@ -206,6 +206,12 @@ class Settings:
         "Private key of another type and the same name that signs each checkpoint as well: ML-DSA-44, against later "
         "quantum computers. Needs `signing_key_file`.",
     )
+    record_signatures: bool = _setting(
+        False,
+        TRUTH,
+        "Sign each record by itself as well (`audit.signatures` records), in the background; needs an Ed25519 "
+        "`signing_key_file`.",
+    )
     mac_key_file: str | None = _setting(
         None,
         PATH,

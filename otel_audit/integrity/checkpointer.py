@@ -26,6 +26,7 @@ from otel_audit.integrity.epochs import EpochSigner
 from otel_audit.integrity.growth import Growth
 from otel_audit.integrity.note import NoteError
 from otel_audit.integrity.publishing import Anchored, AnchorError, AnchorPlan, Publisher, SignedHead
+from otel_audit.integrity.recordsign import RecordSigner
 from otel_audit.integrity.signatures import Signer, sign_note
 
 __all__ = ["Checkpointer"]
@@ -58,6 +59,7 @@ class Checkpointer:
         interval: float = 1.0,
         every: int = 1024,
         state_file: str | os.PathLike[str] | None = None,
+        records: RecordSigner | None = None,
         report: Callable[[str], None] = _log.warning,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -68,7 +70,8 @@ class Checkpointer:
         `prove(old, head)` makes a consistency proof from what lies on disk, where a witness asks for one that is not
         at hand, or raises `AnchorError`. `state_file` is this stream's own: it holds
         the latest signed checkpoint, written before anyone sees that checkpoint. `report` is told, once each,
-        what keeps checkpoints from being made and that they are made again.
+        what keeps checkpoints from being made and that they are made again. `records` signs each record as well, before
+        the checkpoint over it.
 
         Raises:
             ValueError: no signer, or more than one with epochs.
@@ -83,6 +86,7 @@ class Checkpointer:
         self._interval = interval
         self._every = every
         self._state = None if state_file is None else HeadFile(state_file)
+        self._records = records
         self._report = report
         self._clock = clock
         self._keep = keep
@@ -229,7 +233,9 @@ class Checkpointer:
             self._seal_ended(now)
             size, root = self._head()
             if size - (self._last.size if self._last else 0) > self._own:
+                batches = 0 if self._records is None else self._records.sign(size)
                 self._sign(size, root, now, final=False)
+                self._own = batches
             self._send()
 
     def _checkpoint_last(self) -> None:
@@ -341,6 +347,8 @@ class Checkpointer:
                 self._end_epochs(now)
 
     def _fold(self, batch: list[str]) -> None:
+        if self._records is not None:
+            self._records.observe(self._growth.frontier.size + 1, batch)
         self._growth.extend(bytes.fromhex("".join(batch)))
 
     def _end_epochs(self, now: float) -> None:

@@ -172,7 +172,17 @@ CODES: Final[dict[str, Code]] = {
         "Records state times outside the epoch in which they were sealed.",
         "Mistrust these times, not the order.",
     ),
-    # Marks of an evolving MAC.
+    # Record signatures, and marks of an evolving MAC.
+    "RECORDS_NOT_SIGNED": Code(
+        _U,
+        "Records have no signature of their own, which was asked for.",
+        "Ask whether the process had `record_signatures`, and whether it recorded faster than it could sign.",
+    ),
+    "RECORD_SIGNATURES_UNCHECKED": Code(
+        Severity.NOTE,
+        "Records have signatures of their own, and these were not checked; the checkpoints cover the same records.",
+        "Give --record-signatures to check them too; it takes a tenth of a millisecond a record.",
+    ),
     "MAC_MISMATCH": Code(
         _T, "The marks are not those of these records: they were changed, or sealed anew without their keys.", _KEEP
     ),

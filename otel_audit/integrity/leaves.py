@@ -17,9 +17,10 @@ from otel_audit.chain import HASH_MEMBER_LENGTH
 from otel_audit.errors import FormatError
 from otel_audit.integrity.growth import Extension
 from otel_audit.integrity.merkle import HASH_SIZE, Frontier
+from otel_audit.integrity.recordsign import note_of
 from otel_audit.record import MAX_LINE, Control
 
-__all__ = ["Leaves", "read_extension", "read_leaves"]
+__all__ = ["Leaves", "read_extension", "read_leaves", "read_signature"]
 
 _TAIL: Final = re.compile(
     rb'(?:,"prev_hash":"([0-9a-f]{64})")?,"seq":([1-9][0-9]{0,15}),"stream":"([0-9a-f]{32})","hash":"([0-9a-f]{64})"}\n\Z'
@@ -28,6 +29,7 @@ _BATCH: Final = 4096
 _REMEMBERED: Final = 65_536
 """How many records back, at least, a line may be repeated where the whole tree is not kept."""
 _CHECKPOINT: Final = f'"event_name":"{Control.CHECKPOINT}"'.encode()
+_SIGNATURES: Final = f'"event_name":"{Control.SIGNATURES}"'.encode()
 
 
 class Leaves(NamedTuple):
@@ -141,6 +143,28 @@ def _read_lines(directory: str, walk: _Walk) -> Iterator[tuple[str, bytes]]:
                 yield name, line
             if len(line) > MAX_LINE:
                 raise FormatError(f"{name}: a line behind record {walk.count} is longer than {MAX_LINE} bytes")
+
+
+def read_signature(journal: str | os.PathLike[str], stream: str, seq: int, digest: str) -> str | None:
+    """Return a record's own signature as a signed note, out of the stream's `audit.signatures` records; None if none.
+
+    Raises:
+        FormatError: such a record does not hold signatures. OSError: a segment cannot be read.
+    """
+    directory = os.fspath(journal)
+    for name in sorted(name for name in os.listdir(directory) if re.fullmatch(rf"{stream}\.[0-9]+\.jsonl", name)):
+        with open(os.path.join(directory, name), "rb") as file:
+            for line in filter(lambda line: _SIGNATURES in line, file):
+                record = json.loads(line)
+                if record["event_name"] != Control.SIGNATURES:
+                    continue
+                try:
+                    note = note_of(record["data"], stream, seq, digest)
+                except (KeyError, TypeError, ValueError) as error:
+                    raise FormatError(f"{name}: record {record['seq']} holds no record signatures: {error}") from error
+                if note is not None:
+                    return note
+    return None
 
 
 def _note(line: bytes) -> str | None:

@@ -283,8 +283,8 @@ class _Reader:
             policy.tsa_roots.extend(self._roots(rest[0]))
         else:
             self._fail(
-                f"unknown demand {word!r}; signed, anchored, max-age, clock-skew, revoker, tsa and `signed-by each-type` "
-                "are known (a plain comment begins with `#` alone)"
+                f"unknown demand {word!r}; signed, anchored, max-age, clock-skew, revoker, tsa and "
+                "`signed-by each-type` are known (a plain comment begins with `#` alone)"
             )
 
     def _since(self, word: str, items: list[str]) -> float:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_audit.integrity.findings import Finding as Found
 from otel_audit.integrity.findings import Tier
+from otel_audit.record import Control
 
 from .controls import Cut
 from .findings import Finding, Findings, Severity
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from otel_audit.integrity.marking import StreamMarks
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
+    from otel_audit.integrity.recordsign import SignedRecords
     from otel_audit.integrity.statements import Revocation
     from otel_audit.integrity.verification import StreamIntegrity
 
@@ -53,6 +55,8 @@ class Asked:
     anchors: Sequence[str | os.PathLike[str]] = ()
     revocations: Sequence[str | os.PathLike[str]] = ()
     mac_key: MacKey | None = None
+    each_record: bool = False
+    """Whether the records' own signatures are checked too."""
 
     @property
     def anything(self) -> bool:
@@ -81,16 +85,25 @@ class Proved(NamedTuple):
     stamped: int = 0
     stamped_at: str = ""
     keyed: int = 0
+    record_signatures: int = 0
 
 
 class _Followed:
     """A stream whose records are checked as they come."""
 
     def __init__(
-        self, integrity: StreamIntegrity, start: int, *, own_word: bool, marks: StreamMarks | None = None
+        self,
+        integrity: StreamIntegrity,
+        start: int,
+        *,
+        own_word: bool,
+        marks: StreamMarks | None = None,
+        records: SignedRecords | None = None,
     ) -> None:
         self.integrity = integrity
         self.marks = marks
+        self.records = records
+        self.signs_records = False
         self.end = start
         """Number of the last record that was taken."""
         self.own_word = own_word
@@ -106,10 +119,13 @@ class _Followed:
                 self.integrity.control(
                     {"event_name": statement.event, "seq": statement.seq, "data": statement.data},
                 )
+                if self.records is not None and statement.event == Control.SIGNATURES:
+                    self.records.take(statement.data, statement.seq)
                 if self.marks is not None and MARK in statement.data:
                     self.marks.take(statement.data[MARK], statement.seq)
         self._extend(trace, packed, times, trace.end, None)
         self.overflowed = self.overflowed or trace.overflowed
+        self.signs_records = self.signs_records or trace.signs_records
 
     def _extend(self, trace: Trace, packed: memoryview, times: Sequence[str], upto: int, until: str | None) -> None:
         if upto > self.end:
@@ -118,6 +134,8 @@ class _Followed:
             self.integrity.extend_packed(hashes, until=until, times=times[start:stop])
             if self.marks is not None:
                 self.marks.extend_packed(hashes)
+            if self.records is not None:
+                self.records.extend_packed(hashes)
             self.end = upto
 
 
@@ -209,7 +227,18 @@ class Evidence:
             0 if cut is None else cut.last_seq,
             own_word=policy is None and bool(keys),
             marks=self._marks_of(stream) if cut is None else None,
+            records=self._records_of(stream) if cut is None else None,
         )
+
+    def _records_of(self, stream: str) -> SignedRecords | None:
+        policy = self._asked.policy
+        if policy is None or not self._asked.each_record:
+            return None
+        from otel_audit.integrity.checkpoint import origin_of
+        from otel_audit.integrity.recordsign import SignedRecords
+
+        keys = [key for key in policy.logs if key in policy.log_keys(origin_of(key.name, stream))]
+        return SignedRecords(stream, keys, self._revocations)
 
     def _marks_of(self, stream: str) -> StreamMarks | None:
         if self._asked.mac_key is None:
@@ -270,6 +299,8 @@ class Evidence:
             chained=chained and whole and not contradicted, keyed=marked if counted and not contradicted else 0
         )
         verdict.findings.extend(found)
+        if followed.records is not None:
+            verdict.findings.extend(followed.records.finish())
         kept = [each for each in verdict.findings if whole or each.code not in _AT_THE_END]
         if followed.own_word:
             kept = [each for each in kept if each.code not in _OWN_WORD]
@@ -281,13 +312,21 @@ class Evidence:
                 "the checkpoints were held to the keys that the log itself names, which anybody could have put there"
             )
             self._add("NO_POLICY", stream, detail)
+        if followed.signs_records and followed.records is None:
+            self._add("RECORD_SIGNATURES_UNCHECKED", stream, "")
         if followed.overflowed:
             self._add("TOO_MANY_CHECKPOINTS", stream, "")
         pins = self._asked.pins
         if pins is not None and chained and whole and not any(each.code == "PRUNED_BEYOND" for each in kept):
             verdict.advance(pins)
         proved = Proved(
-            verdict.tier, verdict.sentence, verdict.signed, verdict.anchored, verdict.witnessed, keyed=verdict.keyed
+            verdict.tier,
+            verdict.sentence,
+            verdict.signed,
+            verdict.anchored,
+            verdict.witnessed,
+            keyed=verdict.keyed,
+            record_signatures=0 if followed.records is None else followed.records.checked,
         )
         if verdict.stamped is None or verdict.tier < Tier.SIGNED:
             return proved

@@ -45,6 +45,8 @@ class StreamSummary:
     """When that was, by the authority's clock; empty if there is none."""
     keyed: int = 0
     """Records that an evolving MAC marks."""
+    record_signatures: int = 0
+    """Records whose own signature was checked and is good."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ def verify(
     anchors: Sequence[str | os.PathLike[str]] = (),
     revocations: Sequence[str | os.PathLike[str]] = (),
     mac_key: MacKey | None = None,
+    record_signatures: bool = False,
     otel_keys: TrustedKeys | None = None,
     digests: bool = False,
     jobs: int = 1,
@@ -71,7 +72,9 @@ def verify(
             own directory `checkpoints` are found without being named.
         anchors: the same, from outside the log's reach.
         revocations: files with key revocations, which count by the policy's `revoker` lines.
-        mac_key: the verification key of evolving MACs (`otel_audit.integrity.mackey`); every stream must then be marked.
+        mac_key: verification key of evolving MACs (`otel_audit.integrity.mackey`); each stream must be marked then.
+        record_signatures: check the signatures that records have of their own, too (`record_signatures` of the writer);
+            that needs a policy, and each stream must have some.
         otel_keys: whose signatures on OTLP records count (`audit.integrity.*`; `otel_audit.otel.signed`). Without them
             signatures are not checked, and a note says so.
         digests: take each source's SHA-256 as well, for `Report.inputs`.
@@ -83,8 +86,17 @@ def verify(
     Raises:
         ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by.
     """
-    asked = Asked(policy, pins, checkpoints, anchors, revocations, mac_key)
-    rules = Rules(parsed_copy, mixed, unordered, max_silence, asked.anything, asked.wants_times, digests)
+    asked = Asked(policy, pins, checkpoints, anchors, revocations, mac_key, record_signatures)
+    rules = Rules(
+        parsed_copy,
+        mixed,
+        unordered,
+        max_silence,
+        asked.anything,
+        asked.wants_times,
+        digests,
+        each_record=record_signatures,
+    )
     findings = Findings()
     found: list[Source] = []
     for source in find_sources(sources):
@@ -223,4 +235,5 @@ def _summarize(stream: Stream, proved: Proved) -> StreamSummary:
         stamped=proved.stamped,
         stamped_at=proved.stamped_at,
         keyed=proved.keyed,
+        record_signatures=proved.record_signatures,
     )

@@ -49,6 +49,8 @@ class Rules:
     """Whether that check needs every record's time."""
     digests: bool = False
     """Whether the SHA-256 of every source is wanted."""
+    each_record: bool = False
+    """Whether records' own signatures are checked."""
 
     def longest_silence(self, interval: float) -> float | None:
         """Return how many seconds may pass without a record, given the interval of heartbeats (0 if none)."""
@@ -211,7 +213,7 @@ class Span:
         self.damaged_head = self._unexplained()
         self.latest = entry.time
         if self._rules.signatures or entry.seq > 1 or (entry.data is not None and "keys" in entry.data):
-            self.trace = Trace(entry.seq, times=self._rules.times)
+            self.trace = Trace(entry.seq, times=self._rules.times, each_record=self._rules.each_record)
 
     def _unexplained(self) -> int:
         return self._damaged + self._shared.strays - self._strays_seen

@@ -25,6 +25,8 @@ _MEMBERS: Final = {
     Control.STREAM_CLOSE: ("records",),
 }
 """Of which control records what is kept."""
+_SIGNATURES: Final = ("first", "signatures", "signer")
+"""... and of those with records' own signatures, where these are checked."""
 
 _LONGEST: Final = 262_145
 """One more than the longest note that is read."""
@@ -48,7 +50,8 @@ class Statement(NamedTuple):
 class Trace:
     """A span's records without a hole, from the first on."""
 
-    def __init__(self, start: int, *, times: bool) -> None:
+    def __init__(self, start: int, *, times: bool, each_record: bool = False) -> None:
+        """`times`: the records' times are wanted; `each_record`: so are their own signatures."""
         self.start = start
         """Number of the first record."""
         self.packed = bytearray()
@@ -56,6 +59,9 @@ class Trace:
         self.statements: list[Statement] = []
         self.overflowed = False
         """Whether there were more signed notes than are kept."""
+        self.signs_records = False
+        """Whether there are signatures of single records, kept or not."""
+        self._each_record = each_record
         self._said = 0
 
     @property
@@ -88,6 +94,9 @@ class Trace:
             self.times.extend(times)
 
     def _keep(self, entry: Entry, members: Sequence[str], given: dict[str, Any]) -> None:
+        if entry.event == Control.SIGNATURES:
+            self.signs_records = True
+            members = _SIGNATURES if self._each_record else ()
         data: dict[str, Any] = {member: _cut(given.get(member)) for member in members}
         self._said += sum(len(value) for value in data.values() if isinstance(value, str))
         if (mark := given.get(MARK)) is not None:
@@ -99,7 +108,9 @@ class Trace:
             self.statements.append(Statement(entry.seq, entry.time, entry.event, data))
 
 
-def _cut(value: object) -> list[str] | str | None:
+def _cut(value: object) -> list[str] | str | int | None:
     if isinstance(value, list):
         return [key for key in value[:_MOST_KEYS] if isinstance(key, str) and len(key) <= _LONGEST_KEY]
-    return value[:_LONGEST] if isinstance(value, str) else None
+    if isinstance(value, str):
+        return value[:_LONGEST]
+    return value if isinstance(value, int) else None

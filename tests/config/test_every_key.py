@@ -176,6 +176,12 @@ def _anchored(bench: Bench) -> bool:
     return any(bench.anchor.glob("*.checkpoint"))
 
 
+def _signs_records(bench: Bench) -> bool:
+    otel_audit.record("order.pay")
+    bench.trail.close()
+    return any(line["event_name"] == "audit.signatures" for line in bench.lines())
+
+
 def _raises_on_loss(bench: Bench) -> bool:
     try:
         return not bench.lost()
@@ -299,6 +305,8 @@ CASES: dict[str, Case] = {
     "max_depth": Case("16", lambda b: json.dumps(b.data(deep=_nest(20))).count("["), 14, 20),
     "signing_key_file": Case("{key}", lambda b: "keys" in b.opening(), expected=True, otherwise=False),
     "second_signing_key_file": Case("{second}", lambda b: len(b.opening()["keys"]), expected=2, otherwise=1,
+        base={"signing_key_file": "{key}"}),
+    "record_signatures": Case("true", _signs_records, expected=True, otherwise=False,
         base={"signing_key_file": "{key}"}),
     "mac_key_file": Case("{mac}", lambda b: "mac" in b.opening(), expected=True, otherwise=False),
     "checkpoint_interval": Case("20ms", _checkpoint_within, expected=True, otherwise=False,

@@ -276,10 +276,10 @@ def test_a_key_file_that_cannot_be_used_stops_marks_and_not_records(
 
 def test_a_key_that_others_can_read_is_refused(marked: Marked, capsys: pytest.CaptureFixture[str]) -> None:
     marked.key.chmod(0o640)
-    with pytest.raises(ConfigurationError, match="mac_key_file: .*chmod 600"):
+    with pytest.raises(ConfigurationError, match=r"mac_key_file: .*chmod 600"):
         marked.record()
     marked.key.unlink()
-    with pytest.raises(ConfigurationError, match="mac_key_file: .*otel-audit keys mac"):
+    with pytest.raises(ConfigurationError, match=r"mac_key_file: .*otel-audit keys mac"):
         marked.record()
     marked.copy.chmod(0o644)
     assert main(["verify", str(marked.journal), "--mac-key", str(marked.copy)]) == 2
