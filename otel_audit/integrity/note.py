@@ -33,6 +33,7 @@ __all__ = [
     "key_id",
     "open_note",
     "parse_note",
+    "short_vkey",
     "split_vkey",
 ]
 
@@ -202,6 +203,11 @@ def split_vkey(vkey: str) -> tuple[str, bytes]:
     if key_id(name, material).hex() != parts[1]:
         raise NoteError("vkey", f"the verifier key of {name!r} has another key id than its name and key give")
     return name, material
+
+
+def short_vkey(vkey: str) -> str:
+    """Return `<name>+<key id>`, which tells keys apart where the whole key need not stand."""
+    return "+".join(vkey.split("+", 2)[:2])
 
 
 def check_name(name: str) -> str:

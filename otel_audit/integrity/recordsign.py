@@ -22,7 +22,16 @@ from typing import Any, Final
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.checkpoint import origin_of
 from otel_audit.integrity.findings import Finding
-from otel_audit.integrity.note import Note, NoteError, Signature, VerifierKey, decode_base64, open_note, parse_note
+from otel_audit.integrity.note import (
+    Note,
+    NoteError,
+    Signature,
+    VerifierKey,
+    decode_base64,
+    open_note,
+    parse_note,
+    short_vkey,
+)
 from otel_audit.integrity.signatures import Ed25519Key, Ed25519Signer, Signer
 from otel_audit.integrity.statements import Revocation
 
@@ -79,7 +88,7 @@ class RecordSigner:
                 {
                     "first": batch[0][0],
                     "signatures": base64.b64encode(packed).decode(),
-                    "signer": self._signer.vkey.rpartition("+")[0],
+                    "signer": short_vkey(self._signer.vkey),
                 }
             )
             written += 1
@@ -103,7 +112,7 @@ class SignedRecords:
         self.checked = 0
         """Records whose signature is there and good."""
         self._stream = stream
-        self._keys = {key.vkey.rpartition("+")[0]: key for key in keys if isinstance(key, Ed25519Key)}
+        self._keys = {short_vkey(key.vkey): key for key in keys if isinstance(key, Ed25519Key)}
         self._revocations = revocations
         self._hashes = bytearray()
         self._start = 1

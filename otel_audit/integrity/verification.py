@@ -27,7 +27,7 @@ from otel_audit.integrity.findings import Finding, Severity, Tier
 from otel_audit.integrity.growing import GrowingTree
 from otel_audit.integrity.heads import TrustedHead, trust
 from otel_audit.integrity.merkle import HASH_SIZE, Frontier
-from otel_audit.integrity.note import NoteError, VerifierKey, decode_base64, parse_note
+from otel_audit.integrity.note import NoteError, VerifierKey, decode_base64, parse_note, short_vkey
 from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.seals import SealSeries
@@ -329,7 +329,7 @@ class StreamIntegrity:
                 each.new for each in self._rotations if each.old in self._signers and head.checkpoint.size >= each.size
             }
             if not signers & allowed:
-                names = ", ".join(sorted(_short(vkey) for vkey in signers))
+                names = ", ".join(sorted(map(short_vkey, signers)))
                 self._find("KEY_CHANGED", f"now signed by {names}", seq)
         self._signers = signers
 
@@ -492,7 +492,3 @@ def _posix(timestamp: str) -> float | None:
         return moment.timestamp() + float("0" + timestamp[19:-1])
     except (ValueError, TypeError):
         return None
-
-
-def _short(vkey: str) -> str:
-    return vkey.rsplit("+", 1)[0]

@@ -10,7 +10,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from otel_audit.integrity.note import MAX_NOTE, Note, NoteError, Signature, key_id, open_note, parse_note, split_vkey
+from otel_audit.integrity.note import (
+    MAX_NOTE,
+    Note,
+    NoteError,
+    Signature,
+    key_id,
+    open_note,
+    parse_note,
+    short_vkey,
+    split_vkey,
+)
 from otel_audit.integrity.policy import read_vkey
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Key, Ed25519Signer, MLDSA44Signer, sign_note
 
@@ -238,3 +248,7 @@ def test_a_verifier_key_without_a_key_is_refused() -> None:
     vkey = f"n+{key_id('n', bytes([1])).hex()}+AQ=="
     with pytest.raises(NoteError, match="holds no key"):
         split_vkey(vkey)
+
+
+def test_a_short_key_is_the_name_and_the_id_whatever_the_key_itself_holds() -> None:
+    assert short_vkey("shop.example/audit+530d903a+Ae+y/+rr+m5=") == "shop.example/audit+530d903a"

@@ -35,9 +35,15 @@ from tests.mutation.mutants import Mutant, mutants_of
 _MODULES = (
     "otel_audit/integrity/checkpoint.py",
     "otel_audit/integrity/epochs.py",
+    "otel_audit/integrity/heads.py",
+    "otel_audit/integrity/marking.py",
     "otel_audit/integrity/merkle.py",
     "otel_audit/integrity/note.py",
     "otel_audit/integrity/policy.py",
+    "otel_audit/integrity/recordsign.py",
+    "otel_audit/integrity/seals.py",
+    "otel_audit/integrity/statements.py",
+    "otel_audit/integrity/verdict.py",
     "otel_audit/integrity/verification.py",
     *sorted(map(str, Path("otel_audit/verify").glob("*.py"))),
 )
@@ -47,8 +53,11 @@ _VERIFY = ("test_findings", "test_tampering_cases", "test_envelopes", "test_host
 _OWN: dict[str, tuple[str, ...]] = {
     "checkpoint": ("test_note", "test_checkpointer", "test_verification"),
     "epochs": ("test_epochs", "test_epoch_game"),
+    "marking": ("test_marks",),
     "merkle": ("test_merkle", "test_proof"),
     "note": ("test_note",),
+    "heads": ("test_verification", "test_second_key", "test_note"),
+    "recordsign": ("test_record_signatures",),
     "policy": ("test_policy", "test_verification", "test_commands"),
 }
 
@@ -151,7 +160,7 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.util.spec_from_file_location(name, os.path.abspath(self._mutant.path), loader=self)
 
     def exec_module(self, module: types.ModuleType) -> None:
-        exec(compile(self._mutant.tree, self._mutant.path, "exec"), module.__dict__)
+        exec(compile(self._mutant.tree(), self._mutant.path, "exec"), module.__dict__)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
-import copy
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 __all__ = ["Mutant", "mutants_of"]
+
+
+Edit = Callable[[ast.AST], ast.AST]
 
 
 class Mutant(NamedTuple):
@@ -17,7 +19,15 @@ class Mutant(NamedTuple):
     number: int
     line: int
     change: str
-    tree: ast.Module
+    place: int
+    edit: Edit
+
+    def tree(self) -> ast.Module:
+        """Return the changed module."""
+        with open(self.path, encoding="utf-8") as file:
+            mutated = ast.parse(file.read(), self.path)
+        _Replace(self.place, self.edit).visit(mutated)
+        return ast.fix_missing_locations(mutated)
 
 
 _COMPARED: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -43,16 +53,12 @@ _COMPUTED: dict[type[ast.operator], type[ast.operator]] = {
     ast.BitAnd: ast.BitOr,
 }
 
-Edit = Callable[[ast.AST], ast.AST]
-
 
 def mutants_of(path: str, source: str) -> Iterator[Mutant]:
     """Yield every mutant of a module, in the order of its source."""
     tree = ast.parse(source, path)
     for number, (place, line, change, edit) in enumerate(_sites(tree)):
-        mutated = copy.deepcopy(tree)
-        _Replace(place, edit).visit(mutated)
-        yield Mutant(path, number, line, change, ast.fix_missing_locations(mutated))
+        yield Mutant(path, number, line, change, place, edit)
 
 
 def _sites(tree: ast.Module) -> Iterator[tuple[int, int, str, Edit]]:
