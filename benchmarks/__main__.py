@@ -12,12 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import calls, delivery, growth, importing, targets, verifying
+from benchmarks import calls, delivery, growth, importing, integrity, targets, verifying
 from benchmarks.cases import PROCESSOR_FAMILIES, SDK_ALONE
 from benchmarks.harness import Harness, Sample
 from benchmarks.report import table
 
-_SECTIONS = ("calls", "processor", "delivery", "append", "reopen", "verify", "import")
+_SECTIONS = ("calls", "processor", "delivery", "append", "reopen", "verify", "integrity", "import")
 _PACKAGES = (
     "otel-audit",
     "orjson",
@@ -72,6 +72,8 @@ def main() -> None:
                     results[section] = growth.run_reopen(harness, scale.rounds, (10, 1_000, *scale.lengths))
                 case "verify":
                     results[section] = verifying.run(harness, scale.rounds, scale.verify_mb, scale.large_mb)
+                case "integrity":
+                    results[section] = integrity.run(harness, scale.rounds, scale.effort, scale.verify_mb)
                 case "import":
                     results[section] = importing.run(harness, scale.rounds)
     machine = _machine()
@@ -128,6 +130,7 @@ def _tables(results: dict[str, list[Sample]]) -> list[tuple[str, str]]:
         "append": ("A record as its stream grows", growth.append_table),
         "reopen": ("Opening a journal", growth.reopen_table),
         "verify": ("Verifying", verifying.as_table),
+        "integrity": ("Signatures, marks and proofs", integrity.as_table),
         "import": ("Importing", importing.as_table),
     }
     return tables + [(title, render(results[name])) for name, (title, render) in rest.items() if name in results]

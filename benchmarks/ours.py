@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import otel_audit
 import otel_audit.verify
@@ -11,11 +14,35 @@ from benchmarks.cases import Case, Far, Log, Way
 from benchmarks.events import Event
 from benchmarks.peers.standard import attach, open_file
 from otel_audit.integrity import keys
+from otel_audit.integrity.checkpoint import Checkpoint, origin_of
+from otel_audit.integrity.findings import Tier
+from otel_audit.integrity.mackey import provision_mac_key
+from otel_audit.integrity.merkle import root_hash
+from otel_audit.integrity.policy import Policy
+from otel_audit.integrity.proof import TlogProof, make_proof
+from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Signer, sign_note
 from otel_audit.stream import Durability
 
-__all__ = ["CASES", "FORMATTER", "HANDLER", "OTLP", "RECORD", "SHORT_LINE", "TLS", "WAYS", "open_short", "verify"]
+__all__ = [
+    "CASES",
+    "FORMATTER",
+    "HANDLER",
+    "INTEGRITY_CASES",
+    "OTLP",
+    "RECORD",
+    "SHORT_LINE",
+    "SIGNED",
+    "TLS",
+    "WAYS",
+    "Proof",
+    "open_short",
+    "verify",
+    "verify_signed",
+]
 
+NAME = "benchmarks.example/audit"
 HANDLER = "**AuditHandler, {}**"
+SIGNED = HANDLER.format("process, signed")
 RECORD = "**otel_audit.record, process**"
 TLS = "**AuditHandler, JSON lines over TLS**"
 OTLP = "**AuditHandler, OTLP/HTTP**"
@@ -30,12 +57,25 @@ def _open_handler(durability: Durability, directory: Path) -> Log:
     return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
 
 
-def _open_signed(directory: Path) -> Log:
+def _open_signed(directory: Path, **settings: Any) -> Log:
+    trail = otel_audit.configure(journal=directory, sinks=[], signing_key_file=_make_key(directory), **settings)
+    return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+
+
+def _open_marked(directory: Path) -> Log:
+    key = directory.with_suffix(".mac")
+    provision_mac_key(key, directory.with_suffix(".copy"))
+    trail = otel_audit.configure(journal=directory, sinks=[], mac_key_file=key)
+    return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+
+
+def _make_key(directory: Path) -> Path:
+    """Return the key file beside a directory, and have the policy that trusts it beside that."""
     key = directory.with_suffix(".pem")
     if not key.exists():
-        keys.generate(key, "benchmarks.example/audit")
-    trail = otel_audit.configure(journal=directory, sinks=[], signing_key_file=key)
-    return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+        vkey = keys.generate(key, NAME)
+        directory.with_suffix(".policy").write_text(f"log {vkey}\nquorum none\n#! anchored always\n")
+    return key
 
 
 def _open_record(directory: Path) -> Log:
@@ -53,9 +93,14 @@ def _open_record(directory: Path) -> Log:
     return Log(write, trail.flush, trail.close)
 
 
-def open_short(journal: Path, durability: Durability = "process") -> Log:
-    """Open a journal for short events: an actor, a target, an outcome and nothing else."""
-    trail = otel_audit.configure(journal=journal, sinks=[], durability=durability)
+def open_short(journal: Path, durability: Durability = "process", *, signed: bool = False) -> Log:
+    """Open a journal for short events: an actor, a target, an outcome and nothing else; or a signed, anchored one."""
+    settings: dict[str, Any] = {}
+    if signed:
+        anchor = journal.with_suffix(".anchor")
+        anchor.mkdir(exist_ok=True)
+        settings = {"signing_key_file": _make_key(journal), "anchors": [f"directory://{anchor}"]}
+    trail = otel_audit.configure(journal=journal, sinks=[], durability=durability, **settings)
 
     def write(event: Event) -> None:
         otel_audit.record(event["action"], actor=event["user"], target=event["resource"], outcome=event["outcome"])
@@ -69,10 +114,48 @@ def verify(journal: Path, jobs: int) -> int:
     Raises:
         RuntimeError: it is not intact, and its figures would be worth nothing.
     """
-    report = otel_audit.verify.verify([journal], jobs=jobs)
-    if report.exit_code != 0:
-        raise RuntimeError(f"{journal}: {report.sentence}")
+    return _records_of(otel_audit.verify.verify([journal], jobs=jobs), Tier.CHAINED)
+
+
+def verify_signed(journal: Path) -> int:
+    """Verify a signed and anchored journal against its policy and its anchor; return how many records it holds.
+
+    Raises:
+        RuntimeError: it is not intact, or less than anchored.
+    """
+    policy = Policy.load(journal.with_suffix(".policy"))
+    report = otel_audit.verify.verify([journal], policy=policy, anchors=[journal.with_suffix(".anchor")])
+    return _records_of(report, Tier.ANCHORED)
+
+
+def _records_of(report: otel_audit.verify.Report, tier: Tier) -> int:
+    if report.exit_code != 0 or report.tier < tier:
+        raise RuntimeError(f"{report.tier.name}: {report.sentence}")
     return report.records
+
+
+class Proof(NamedTuple):
+    """One record's proof, as the file that an auditor gets, and what he checks it with."""
+
+    encoded: str
+    leaf: bytes
+    policy: Policy
+
+    @classmethod
+    def make(cls, leaves: bytes, index: int) -> Proof:
+        """Prove one of these (packed) leaves, under a checkpoint that a witness has seen."""
+        signer, witness = (
+            kind.from_private(name, Ed25519PrivateKey.generate())
+            for kind, name in ((Ed25519Signer, NAME), (CosignatureSigner, "witness.example/w1"))
+        )
+        head = Checkpoint(origin_of(NAME, "0" * 32), len(leaves) // 32, root_hash(leaves))
+        note = sign_note(head.encode(), [signer, witness], time=1_700_000_000).encode()
+        policy = Policy.parse(f"log {signer.vkey}\nwitness w {witness.vkey}\nquorum w\n".encode())
+        return cls(make_proof(leaves, index, note).encode(), leaves[32 * index : 32 * index + 32], policy)
+
+    def check(self) -> None:
+        """Read the proof and check it."""
+        TlogProof.parse(self.encoded).verify(self.leaf, self.policy, now=1_700_000_001)
 
 
 def _open_way(url: str, directory: Path, far: Far) -> Log:
@@ -89,8 +172,15 @@ WAYS = (
 CASES = (
     Case(HANDLER.format("relaxed"), partial(_open_handler, "relaxed")),
     Case(HANDLER.format("process"), partial(_open_handler, "process")),
-    Case(HANDLER.format("process, signed"), _open_signed),
+    Case(SIGNED, _open_signed),
     Case(HANDLER.format("always"), partial(_open_handler, "always"), events=2_000),
     Case(RECORD, _open_record),
     Case(FORMATTER, partial(open_file, otel_audit.AuditFormatter)),
+)
+
+INTEGRITY_CASES = (
+    Case(HANDLER.format("process"), partial(_open_handler, "process")),
+    Case(SIGNED, _open_signed),
+    Case(HANDLER.format("process, evolving MAC"), _open_marked),
+    Case(HANDLER.format("process, each record signed"), partial(_open_signed, record_signatures=True)),
 )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-from benchmarks import ours
+from benchmarks import integrity, ours
 from benchmarks.calls import task_name
 from benchmarks.cases import LOGSTASH, SDK, SDK_ALONE, SOCKET
 from benchmarks.growth import tasks_by_length
@@ -53,6 +53,7 @@ def compare(results: Mapping[str, list[Sample]]) -> list[Target]:
         _longest("record at the longest log / at the shortest", results.get("append", []), "x_floor"),
         _longest("opening the longest journal / the shortest", results.get("reopen", []), "open_ms"),
         *_verifying(results.get("verify", [])),
+        *_integrity(results.get("integrity", [])),
         Target("import otel_audit, ms", True, 60, median(results.get("import", []), MODULES[0], "import_ms")),
     ]
 
@@ -120,6 +121,22 @@ def _verifying(samples: list[Sample]) -> list[Target]:
             _FLAT,
             ratio(samples, LARGE, one, "peak_mb"),
         ),
+    ]
+
+
+def _integrity(samples: list[Sample]) -> list[Target]:
+    signed, unsigned = task_name(ours.SIGNED, 1), task_name(_PROCESS, 1)
+    return [
+        Target("signed / unsigned, p99 of a call", True, 1.1, ratio(samples, signed, unsigned, "p99_us")),
+        Target("signed / unsigned, p50 of a call", True, 1.1, ratio(samples, signed, unsigned, "p50_us")),
+        Target(
+            "verify, signed and anchored, records per core second",
+            False,
+            250_000,
+            median(samples, integrity.VERIFY_SIGNED, "records_core_s"),
+        ),
+        Target("proof of one record in 10^6, bytes", True, 2000, median(samples, integrity.PROOF, "proof_bytes")),
+        Target("the same, ms to check", True, 1, median(samples, integrity.PROOF, "check_ms")),
     ]
 
 
