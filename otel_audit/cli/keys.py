@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import time
+from datetime import datetime, timezone
 from typing import Final
 
 from otel_audit.cli.output import escape, say
@@ -69,7 +70,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     certificate.add_argument("vkey", metavar="VKEY", help="the verifier key")
     certificate.add_argument("--chain", required=True, metavar="PEM", help="its certificate, then those above it")
     certificate.add_argument("--roots", required=True, metavar="PEM", help="the authorities that you trust")
-    certificate.add_argument("--at", type=float, metavar="SECONDS", help="POSIX time that counts (default: now)")
+    certificate.add_argument(
+        "--at", type=_moment, metavar="TIME", help="moment that counts: 2026-11-01T00:00:00Z, or POSIX seconds (default: now)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -162,6 +165,18 @@ def _certificate(args: argparse.Namespace) -> str:
     with open(args.chain, "rb") as chain, open(args.roots, "rb") as roots:
         subject = check_certificate(key, chain.read(), roots.read(), at=time.time() if args.at is None else args.at)
     return f"# {subject}\nlog {key.vkey}"
+
+
+def _moment(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        pass
+    try:
+        moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ")  # noqa: DTZ007 - UTC by its Z
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no time; write 2026-11-01T00:00:00Z or POSIX seconds") from None
+    return moment.replace(tzinfo=timezone.utc).timestamp()
 
 
 def _length(text: str) -> int:

@@ -158,6 +158,14 @@ class Policy:
         return self.anchored_since is not None and time >= self.anchored_since
 
 
+def _is_vkey(word: str) -> bool:
+    try:
+        split_vkey(word)
+    except NoteError:
+        return False
+    return True
+
+
 class _Reader:
     """One pass over a policy's lines."""
 
@@ -211,7 +219,8 @@ class _Reader:
             "quorum": self._quorum,
         }.get(word)
         if reader is None:
-            self._fail(f"unknown word {word!r}; log, witness, group and quorum are known")
+            hint = f"; this is a verifier key: write `log {word}`" if _is_vkey(word) else ""
+            self._fail(f"unknown word {word!r}; log, witness, group and quorum are known{hint}")
         reader(rest)
 
     def _log(self, items: list[str]) -> None:

@@ -126,4 +126,7 @@ def test_the_command_prints_the_line_for_the_policy(tmp_path: Path, capsys: pyte
     at = ["--at", str(NOW.timestamp())]
     assert main([*arguments, str(tmp_path / "roots"), *at]) == 0
     assert capsys.readouterr().out == f"# CN=shop\nlog {LEAF.key.vkey}\n"
+    assert main([*arguments, str(tmp_path / "roots"), "--at", NOW.strftime("%Y-%m-%dT%H:%M:%SZ")]) == 0
     assert main([*arguments, str(tmp_path / "chain"), "--at", "0"]) == 2
+    assert main([*arguments, str(tmp_path / "roots"), "--at", "yesterday"]) == 2
+    assert "write 2026-11-01T00:00:00Z or POSIX seconds" in capsys.readouterr().err

@@ -96,6 +96,7 @@ def test_a_key_speaks_for_its_streams_and_nothing_else() -> None:
         ("quorum W\n", 1, "not defined above"),
         (f"quorum W\nwitness W {W[0]}\n", 1, "not defined above"),
         ("\n\nlogs x\nquorum none\n", 3, "unknown word 'logs'"),
+        (f"{LOG}\nquorum none\n", 1, "this is a verifier key: write `log "),
         ("log\nquorum none\n", 1, "log takes"),
         ("log x\nquorum none\n", 1, "verifier key reads"),
         (f"log {LOG} url more\nquorum none\n", 1, "log takes"),
