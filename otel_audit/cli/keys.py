@@ -71,7 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     certificate.add_argument("--chain", required=True, metavar="PEM", help="its certificate, then those above it")
     certificate.add_argument("--roots", required=True, metavar="PEM", help="the authorities that you trust")
     certificate.add_argument(
-        "--at", type=_moment, metavar="TIME", help="moment that counts: 2026-11-01T00:00:00Z, or POSIX seconds (default: now)"
+        "--at",
+        type=_moment,
+        metavar="TIME",
+        help="moment that counts: 2026-11-01T00:00:00Z, or POSIX seconds (default: now)",
     )
 
 

@@ -198,7 +198,7 @@ class Settings:
     max_items: int = _setting(_LIMITS.items, count(least=64), "Members of one object or array; more are cut.")
     max_depth: int = _setting(_LIMITS.depth, count(least=16, most=64), "Levels of nesting; what is deeper is cut.")
     signing_key_file: str | None = _setting(
-        None, PATH, "Private key (PKCS#8 PEM or epoch keys, mode 0600) that signs checkpoints."
+        None, PATH, "Private key (PKCS#8 PEM or epoch keys, mode 0600, or a `pkcs11:` URI) that signs checkpoints."
     )
     second_signing_key_file: str | None = _setting(
         None,
