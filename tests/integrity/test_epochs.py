@@ -10,7 +10,15 @@ import pytest
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity import seedfile
-from otel_audit.integrity.epochs import EpochAttestation, EpochKey, EpochsExhaustedError, EpochSigner, Schedule, certify
+from otel_audit.integrity.epochs import (
+    MAX_EPOCHS,
+    EpochAttestation,
+    EpochKey,
+    EpochsExhaustedError,
+    EpochSigner,
+    Schedule,
+    certify,
+)
 from otel_audit.integrity.findings import Severity
 from otel_audit.integrity.note import Note, NoteError, Signature, open_note, parse_note
 from otel_audit.integrity.pins import Pins
@@ -328,3 +336,34 @@ def test_a_seal_of_one_note_is_not_one_of_another() -> None:
     moved = Note(TEXT.replace("\n1\n", "\n2\n"), (Signature(signature.name, signature.key_id, signature.payload),))
     with pytest.raises(NoteError):
         open_note(moved, [KEY])
+
+
+@pytest.mark.parametrize("count", [0, -1, MAX_EPOCHS + 1])
+def test_no_keys_are_made_for_a_schedule_that_makes_no_sense(count: int) -> None:
+    with pytest.raises((ValueError, NoteError)):
+        certify("n", Schedule(0, 60, count), SEED)
+
+
+@pytest.mark.parametrize("length", [0, 31, 33])
+def test_a_seed_has_32_bytes(length: int) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        certify("n", Schedule(0, 60, 2), bytes(length))
+
+
+def test_one_epoch_is_a_schedule() -> None:
+    key, publics = certify("n", Schedule(0, 60, 1), SEED)
+    assert (key.schedule.count, len(publics)) == (1, 32)
+
+
+@pytest.mark.parametrize("length", [0, 1, 40])
+def test_a_seal_that_is_cut_off_is_bad(length: int) -> None:
+    payload = sign_note(TEXT, [signer_at(5)], time=START + 300).signatures[0].payload
+    with pytest.raises(NoteError, match="too short"):
+        KEY.verify(TEXT, payload[:length])
+
+
+def test_a_seal_of_the_head_alone_is_bad() -> None:
+    payload = sign_note(TEXT, [signer_at(5)], time=START + 300).signatures[0].payload
+    for length in range(len(payload)):
+        with pytest.raises(NoteError):
+            KEY.verify(TEXT, payload[:length])

@@ -201,3 +201,33 @@ def test_there_is_no_proof_of_what_is_not_there(index: int, size: int) -> None:
         inclusion_proof(b"".join(LEAVES), index, size)
     with pytest.raises(ValueError, match="no proof"):
         consistency_proof(b"".join(LEAVES), 9, 9)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 5, 6, 7, 255])
+def test_a_frontier_goes_on_from_its_subtrees(size: int) -> None:
+    leaves = [sha256(b"%d" % number).digest() for number in range(size + 3)]
+    begun = Frontier()
+    begun.extend(b"".join(leaves[:size]))
+    resumed = Frontier.of(size, begun.subtrees)
+    resumed.extend(b"".join(leaves[size:]))
+    assert resumed.root() == root_hash(b"".join(leaves))
+
+
+@pytest.mark.parametrize(
+    ("size", "subtrees"),
+    [
+        pytest.param(-1, [bytes(32)], id="a negative size"),
+        pytest.param(2**63, [bytes(32)], id="a size beyond 2^63 - 1"),
+        pytest.param(6, [bytes(32)], id="too few"),
+        pytest.param(4, [bytes(32)] * 2, id="too many"),
+        pytest.param(5, [bytes(32), bytes(31)], id="a short one"),
+        pytest.param(0, [bytes(32)], id="some of an empty tree"),
+    ],
+)
+def test_what_cannot_be_a_trees_subtrees_is_refused(size: int, subtrees: list[bytes]) -> None:
+    with pytest.raises(ValueError, match="complete subtrees"):
+        Frontier.of(size, subtrees)
+
+
+def test_the_largest_tree_has_a_frontier() -> None:
+    assert Frontier.of(2**63 - 1, [bytes(32)] * 63).size == 2**63 - 1

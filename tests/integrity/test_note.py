@@ -10,11 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from otel_audit.integrity.checkpoint import Checkpoint
 from otel_audit.integrity.note import (
     MAX_NOTE,
     Note,
     NoteError,
     Signature,
+    check_name,
     key_id,
     open_note,
     parse_note,
@@ -252,3 +254,24 @@ def test_a_verifier_key_without_a_key_is_refused() -> None:
 
 def test_a_short_key_is_the_name_and_the_id_whatever_the_key_itself_holds() -> None:
     assert short_vkey("shop.example/audit+530d903a+Ae+y/+rr+m5=") == "shop.example/audit+530d903a"
+
+
+@pytest.mark.parametrize("char", ["", *" +\x00\x1f\u2028", chr(0xD800), chr(0xDBFF), chr(0xDFFF)])
+def test_what_no_name_may_hold(char: str) -> None:
+    with pytest.raises(NoteError, match="not a key name"):
+        check_name(char and f"shop{char}example")
+
+
+@pytest.mark.parametrize("name", ["a", "shop.example/audit", "größer", "\ud7ff", "\ue000", "!~"])
+def test_what_a_name_may_be(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(("size", "is_one"), [(0, True), (9, True), (2**63 - 1, True), (2**63, False), (10**19, False)])
+def test_a_tree_size_has_63_bits(size: int, is_one: bool) -> None:
+    text = Checkpoint("shop.example/audit", size, bytes(32)).encode()
+    if is_one:
+        assert Checkpoint.parse(text).size == size
+    else:
+        with pytest.raises(NoteError, match="not a tree size"):
+            Checkpoint.parse(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from contextlib import suppress
 
 import pytest
@@ -9,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from otel_audit.integrity import policy as policy_module
 from otel_audit.integrity.policy import Policy, PolicyError
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Signer
 
@@ -171,3 +173,20 @@ def test_a_demand_that_lost_its_mark_is_no_comment(line: str) -> None:
 @pytest.mark.parametrize("line", ["# signed by the two of us", "# anchored", "# max-age is what the auditor asked for"])
 def test_a_comment_may_speak_of_demands(line: str) -> None:
     assert Policy.parse(f"{line}\nquorum none\n".encode()).max_age is None
+
+
+def test_a_key_of_a_type_that_nobody_knows_is_refused() -> None:
+    from otel_audit.integrity.note import key_id
+
+    material = b"\x7f" + bytes(32)
+    vkey = f"x+{key_id('x', material).hex()}+{base64.b64encode(material).decode()}"
+    with pytest.raises(PolicyError, match=r"line 1: .* of the unknown type 0x7f"):
+        Policy.parse(f"log {vkey}\nquorum none\n".encode())
+
+
+def test_a_policy_is_not_read_without_end() -> None:
+    limit = policy_module.MAX_POLICY
+    assert Policy.parse(b"#" * (limit - 14) + b"\nquorum none\n").quorum == "none"
+    assert Policy.parse(b"#" * (limit - 13) + b"\nquorum none\n").quorum == "none"
+    with pytest.raises(PolicyError, match="larger than"):
+        Policy.parse(b"#" * (limit - 12) + b"\nquorum none\n")

@@ -49,7 +49,7 @@ _MODULES = (
 )
 _NOT_JUDGING = {"build.py", "following.py", "__init__.py"}
 _INTEGRITY = ("test_verification", "test_epochs", "test_seventy_cases", "test_signed_process", "test_commands")
-_VERIFY = ("test_findings", "test_tampering_cases", "test_envelopes", "test_hostile_input", "test_far_end")
+_VERIFY = ("test_bulk", "test_findings", "test_tampering_cases", "test_envelopes", "test_hostile_input", "test_far_end")
 _OWN: dict[str, tuple[str, ...]] = {
     "checkpoint": ("test_note", "test_checkpointer", "test_verification"),
     "epochs": ("test_epochs", "test_epoch_game"),
