@@ -24,6 +24,7 @@ ELSEWHERE: dict[int, tuple[str, ...]] = {
         "integrity/test_every_bit.py::test_every_bit_of_the_log",
         "integrity/test_every_bit.py::test_every_bit_of_the_checkpoint_beside_the_log",
         "integrity/test_every_bit.py::test_every_bit_of_the_policy",
+        "integrity/test_every_bit.py::test_every_bit_of_the_pins",
         "integrity/test_every_bit.py::test_every_bit_of_a_proof_and_of_its_record",
     ),
     50: ("integrity/test_catalogue.py::test_50_a_false_proof_is_exit_1",),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 
+import otel_audit
 from otel_audit.cli.__main__ import main
 from otel_audit.errors import ConfigurationError
+from otel_audit.integrity import keys
+from otel_audit.integrity.mackey import load_mac_key, provision_mac_key
 from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import Policy
 from otel_audit.verify import verify
@@ -69,6 +73,42 @@ def test_every_bit_of_the_anchored_checkpoint(site: Site) -> None:
 
 def test_every_bit_of_the_policy(site: Site) -> None:
     assert missed(site, site.policy, range(8)) == []
+
+
+def test_every_bit_of_the_pins(site: Site) -> None:
+    assert missed(site, site.pins, range(8)) == []
+
+
+def test_a_bit_of_every_byte_of_what_signs_and_marks_single_records(tmp_path: Path) -> None:
+    """The signatures of single records, and the sums of an evolving MAC, with nothing else that vouches for them."""
+    key, mac, journal = tmp_path / "key.pem", tmp_path / "audit.mac", tmp_path / "journal"
+    vkey = keys.generate(key, "shop.example/audit")
+    provision_mac_key(mac, tmp_path / "copy.mac")
+    trail = otel_audit.configure(
+        journal=journal, sinks=[], heartbeat=0, signing_key_file=key, mac_key_file=mac, record_signatures=True
+    )
+    for _ in range(3):
+        otel_audit.record("order.pay")
+    trail.close()
+    shutil.rmtree(journal / "checkpoints")
+    policy = Policy.parse(f"log {vkey}\nquorum none\n".encode())
+    copy = load_mac_key(tmp_path / "copy.mac")
+    path = next(journal.glob("*.jsonl"))
+    content = bytearray(path.read_bytes())
+
+    def found() -> set[str]:
+        report = verify([journal], policy=policy, mac_key=copy, record_signatures=True)
+        return set(report.findings.counts())
+
+    assert found() == {"UNSIGNED_TAIL"}
+    wrong = []
+    for place in range(len(content)):
+        content[place] ^= 4
+        path.write_bytes(content)
+        if found() <= {"UNSIGNED_TAIL"}:
+            wrong.append(place)
+        content[place] ^= 4
+    assert wrong == []
 
 
 def test_every_bit_of_a_proof_and_of_its_record(site: Site, tmp_path: Path) -> None:
