@@ -22,6 +22,8 @@ VERIFY_SIGNED = "verify, signed and anchored"
 PROOF = "proof of one record in 10^6, one witness"
 _LEAVES = 1_000_000
 _CHECKS = 500
+_SECONDS_WORTH = 60_000
+"""Calls that take about a second, so that each run has its share of checkpoints and no more."""
 
 
 def run(harness: Harness, rounds: int, effort: float, megabytes: int) -> list[Sample]:
@@ -36,7 +38,7 @@ def run(harness: Harness, rounds: int, effort: float, megabytes: int) -> list[Sa
             "family": "benchmarks.integrity",
             "name": case.name,
             "threads": 1,
-            "events": max(400, int(case.events * effort)),
+            "events": max(_SECONDS_WORTH, int(case.events * effort)),
         }
         tasks.append(Task(task_name(case.name, 1), "benchmarks.calls:measure", arguments))
     return harness.rounds(tasks, rounds)

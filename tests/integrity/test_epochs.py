@@ -367,3 +367,10 @@ def test_a_seal_of_the_head_alone_is_bad() -> None:
     for length in range(len(payload)):
         with pytest.raises(NoteError):
             KEY.verify(TEXT, payload[:length])
+
+
+def test_a_schedule_may_be_as_long_as_the_limit_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_audit.integrity.epochs.MAX_EPOCHS", 3)
+    assert len(certify("n", Schedule(0, 60, 3), SEED)[1]) == 96
+    with pytest.raises(ValueError, match="between 1 and 3 epochs"):
+        certify("n", Schedule(0, 60, 4), SEED)
