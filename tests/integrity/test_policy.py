@@ -184,6 +184,17 @@ def test_a_key_of_a_type_that_nobody_knows_is_refused() -> None:
         Policy.parse(f"log {vkey}\nquorum none\n".encode())
 
 
+def test_a_heading_of_a_comment_is_no_demand() -> None:
+    policy = Policy.parse(b"### max-age 2h\n### signed-by each-type\nquorum none\n")
+    assert (policy.max_age, policy.each_type) == (None, False)
+
+
+@pytest.mark.parametrize("mark", ["#", "##", "#!!"])
+def test_a_demand_with_a_wrong_mark_is_not_taken_for_a_comment(mark: str) -> None:
+    with pytest.raises(PolicyError, match="begin it with|unknown demand"):
+        Policy.parse(f"{mark} signed-by each-type\nquorum none\n".encode())
+
+
 def test_a_policy_is_not_read_without_end() -> None:
     limit = policy_module.MAX_POLICY
     assert Policy.parse(b"#" * (limit - 14) + b"\nquorum none\n").quorum == "none"
