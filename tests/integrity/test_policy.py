@@ -191,8 +191,17 @@ def test_a_heading_of_a_comment_is_no_demand() -> None:
 
 @pytest.mark.parametrize("mark", ["#", "##", "#!!"])
 def test_a_demand_with_a_wrong_mark_is_not_taken_for_a_comment(mark: str) -> None:
-    with pytest.raises(PolicyError, match="begin it with|unknown demand"):
+    with pytest.raises(PolicyError, match=r"begin it with|unknown demand"):
         Policy.parse(f"{mark} signed-by each-type\nquorum none\n".encode())
+
+
+@pytest.mark.parametrize(("threshold", "met"), [("1", True), ("2", True), ("3", False), ("all", False), ("any", True)])
+def test_a_group_wants_as_many_as_it_says(threshold: str, met: bool) -> None:
+    members = "".join(f"witness W{number} {W[number]}\n" for number in range(3))
+    policy = Policy.parse(f"{members}group G {threshold} W0 W1 W2\nquorum G\n".encode())
+    assert policy.quorum_met(cosigners(policy, "W0", "W2")) is met
+    with pytest.raises(PolicyError, match="from 1 to 3"):
+        Policy.parse(f"{members}group G 4 W0 W1 W2\nquorum G\n".encode())
 
 
 def test_a_policy_is_not_read_without_end() -> None:
