@@ -117,6 +117,7 @@ class Checkpointer:
         self._note = ""
         self._unsent: deque[tuple[str, int]] = deque()
         self._own = 0
+        """Records behind the last head that are this one's own, and no news."""
         self._failing: str | None = None
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="otel-audit-checkpointer", daemon=True)

@@ -357,6 +357,21 @@ def test_each_epoch_gets_its_final_seal_at_the_border_by_time_of_writing(
     assert [each[:2] for each in seals(writer, notes)[3:6]] == [(1, True), (2, True), (3, True)]
 
 
+def test_after_idle_epochs_the_next_record_is_signed_as_ever(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock)
+    writer.log(3)
+    writer.checkpointer.flush()
+    for _ in range(5):
+        clock.now += 60
+        writer.checkpointer.flush()
+    writer.log()
+    size = len(writer.hashes)
+    writer.checkpointer.flush()
+    assert writer.emitted[-1].size == size
+
+
 def test_an_unborn_stream_keeps_no_old_key(make_writer: Any, clock: Clock, epoch_signer: EpochSigner) -> None:
     """Seals over nothing are made in their time, and written when the stream begins."""
     writer = make_writer([epoch_signer], clock=clock)
