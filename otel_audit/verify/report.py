@@ -96,7 +96,7 @@ class Report:
     def sentence(self) -> str:
         """Say in one sentence what has been proved and what has not."""
         found = self.findings.verdict()
-        sentences = _SENTENCES if self.tier < Tier.SIGNED else _SENTENCES | _SIGNED_SENTENCES
+        sentences = _SENTENCES if self.tier < Tier.KEYED else _SENTENCES | _KEYED_SENTENCES
         said = sentences[found].format(
             records=_count(self.records, "record"),
             streams=_count(len(self.streams), "stream"),
@@ -157,7 +157,7 @@ _SENTENCES: Final = {
     Severity.EMPTY: "Proved: nothing; there is nothing here to check where something should be.",
 }
 
-_SIGNED_SENTENCES: Final = {
+_KEYED_SENTENCES: Final = {
     Severity.NOTE: (
         "Proved: {records} in {streams} are unchanged, in order and complete. {beyond} "
         "Not proved: that no whole stream is gone that nothing else here, no anchor and no pin names."
@@ -167,4 +167,4 @@ _SIGNED_SENTENCES: Final = {
         "Not proved: that they are all there were (see the findings)."
     ),
 }
-"""What is said instead where every stream is signed."""
+"""What is said instead where every stream is keyed, signed or more."""

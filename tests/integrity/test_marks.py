@@ -295,6 +295,7 @@ def test_the_command_says_how_far_the_marks_reach(marked: Marked, capsys: pytest
     assert main(["verify", str(marked.journal), "--mac-key", str(marked.copy), "--jobs", "1"]) == 0
     out = capsys.readouterr().out
     assert ", closed, keyed\n    Records 1 to 6 of 7: The records fit together and carry the marks" in out
+    assert "INTACT: Proved: 7 records in 1 stream are unchanged, in order and complete. The records fit together" in out
 
 
 def test_a_stream_whose_beginning_was_removed_is_not_keyed(marked: Marked) -> None:
