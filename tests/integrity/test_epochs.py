@@ -305,6 +305,19 @@ def test_records_that_claim_times_outside_their_epoch_are_noted(make_stream: Any
     assert "EPOCH_TIME" not in codes(stream.copy(3).check(policy, at=61))
 
 
+@pytest.mark.parametrize(("at", "outside"), [(54, True), (56, False), (90, False), (124, False), (126, True)])
+def test_a_time_is_outside_its_epoch_before_and_behind_it(
+    make_stream: Any, policy: Any, at: float, outside: bool
+) -> None:
+    """The second epoch is from 60 to 120, and clocks may disagree by 5 seconds."""
+    stream, signer = make_stream(at=1), signer_at(0)
+    stream.checkpoint(signer, at=58, final=True)
+    signer.advance(1)
+    stream.log(1, at=at)
+    stream.checkpoint(signer, at=119, final=True)
+    assert ("EPOCH_TIME" in codes(stream.check(policy, at=121))) is outside
+
+
 def test_times_count_although_the_section_was_folded_in_parts(make_stream: Any, policy: Any) -> None:
     """A pin in the middle of an epoch folds its beginning before the seal arrives."""
     stream, signer = make_stream(at=1), signer_at(0)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from otel_audit.integrity import verification
 from otel_audit.integrity.findings import CODES, Severity, Tier
+from otel_audit.integrity.merkle import Frontier, root_hash
 from otel_audit.integrity.note import Note, Signature, parse_note
 from otel_audit.integrity.pins import Pins
 from otel_audit.integrity.policy import read_vkey
@@ -676,3 +677,72 @@ def test_a_stamp_that_is_none_is_found(
     trusting = dataclasses.replace(policy, tsa_roots=roots)
     assert codes(stream.check(trusting)) >= {"STAMP_MALFORMED"}
     assert "STAMP_UNCHECKED" in codes(stream.check(policy)) or stamp in {"x", "ä"}
+
+
+@pytest.mark.parametrize(("size", "changed"), [(2, False), (3, True)])
+def test_a_rotation_counts_from_its_size_on_and_not_before(
+    make_stream: Any, make_policy: Any, signer: Signer, other_signer: Signer, size: int, changed: bool
+) -> None:
+    """The new key's first checkpoint covers two records; the old key handed over at `size`."""
+    stream = make_stream()
+    stream.checkpoint(signer)
+    text = Rotation(stream.origin, signer.vkey, other_signer.vkey, size).encode()
+    statement = sign_note(text, [signer], time=0).encode()
+    early = stream.note(other_signer, size=2)
+    stream.write("audit.key.rotate", {"statement": statement})
+    stream.write("audit.checkpoint", {"note": early})
+    assert ("KEY_CHANGED" in codes(stream.check(make_policy(signer, other_signer)))) is changed
+
+
+def pruned(stream: Any, size: int, policy: Any, **given: Any) -> Any:
+    """Check a stream whose first records are gone, with the tree over them."""
+    gone = Frontier()
+    gone.extend(stream.packed(size))
+    integrity = StreamIntegrity(stream.stream, policy=policy, now=1_800_001_000, pruned=gone, **given)
+    integrity.extend(stream.hashes[size:], until=stream.records[-1]["@timestamp"])
+    for record in stream.records[size:]:
+        integrity.control(record)
+    return integrity.finish()
+
+
+def test_the_rest_of_a_pruned_stream_leads_to_the_signed_root(make_stream: Any, policy: Any, signer: Signer) -> None:
+    stream = make_stream()
+    stream.log(20)
+    note = stream.note(signer)
+    verdict = pruned(stream, 9, policy, anchors=[note])
+    assert (verdict.findings, verdict.signed, verdict.anchored, verdict.tier) == ([], 21, 21, Tier.ANCHORED)
+
+
+@pytest.mark.parametrize(("known", "beyond"), [(8, True), (9, False), (10, False)])
+@pytest.mark.parametrize("source", ["anchor", "checkpoint", "pin"])
+def test_what_was_seen_of_the_pruned_part_cannot_be_compared(
+    make_stream: Any, policy: Any, signer: Signer, tmp_path: Path, source: str, known: int, beyond: bool
+) -> None:
+    stream = make_stream()
+    stream.log(20)
+    pins = Pins(tmp_path / "pins.json", trust_first_use=True)
+    pins.advance(stream.origin, known, root_hash(stream.packed(known)))
+    notes, old = [stream.note(signer)], [stream.note(signer, size=known)]
+    given: dict[str, Any] = {
+        "anchor": {"checkpoints": notes, "anchors": old},
+        "checkpoint": {"checkpoints": [*notes, *old]},
+        "pin": {"checkpoints": notes, "pins": pins},
+    }[source]
+    verdict = pruned(stream, 9, policy, **given)
+    expected = [("PRUNED_BEYOND", 10)] if beyond and source != "checkpoint" else []
+    assert [(each.code, each.seq) for each in verdict.findings] == expected
+    assert verdict.anchored == (0 if beyond or source == "checkpoint" else known)
+
+
+def test_a_wrong_tree_over_the_pruned_part_leads_to_no_signed_root(
+    make_stream: Any, policy: Any, signer: Signer
+) -> None:
+    stream, other = make_stream(), make_stream()
+    stream.log(20)
+    other.log(20)
+    note = stream.note(signer)
+    gone = Frontier()
+    gone.extend(other.packed(9))
+    integrity = StreamIntegrity(stream.stream, policy=policy, checkpoints=[note], pruned=gone)
+    integrity.extend(stream.hashes[9:])
+    assert "CHECKPOINT_ROOT" in codes(integrity.finish())
