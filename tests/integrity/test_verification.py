@@ -746,3 +746,14 @@ def test_a_wrong_tree_over_the_pruned_part_leads_to_no_signed_root(
     integrity = StreamIntegrity(stream.stream, policy=policy, checkpoints=[note], pruned=gone)
     integrity.extend(stream.hashes[9:])
     assert "CHECKPOINT_ROOT" in codes(integrity.finish())
+
+
+@pytest.mark.parametrize(("at", "stale"), [(10, False), (70, False), (71, True)])
+def test_a_head_is_stale_once_it_is_older_than_the_policy_allows(
+    make_stream: Any, make_policy: Any, signer: Signer, witness: Signer, at: int, stale: bool
+) -> None:
+    """A witness states the time 10."""
+    stream = make_stream()
+    note = stream.note(signer, witness, at=10)
+    policy = make_policy(signer, lines=f"witness W {witness.vkey}\n#! max-age 60s\n", quorum="W")
+    assert ("STALE" in codes(stream.check(policy, at=at, checkpoints=[note]))) is stale
