@@ -173,10 +173,16 @@ FAULTS: dict[str, Callable[[list[bytes]], object]] = {
     "members in another order": raw(
         lambda head: head.replace(b'"data":{"amount":12.5,', b'"data":{').replace(b"}", b',"amount":12.5}', 1)
     ),
+    "names sorted by code point and not by UTF-16 unit": raw(
+        lambda head: head.replace('"note":"größer ☃"'.encode(), '"note":"x","\ue000":1,"\U0001f600":2'.encode())
+    ),
+    "names sorted by UTF-16 unit": raw(
+        lambda head: head.replace('"note":"größer ☃"'.encode(), '"note":"x","\U0001f600":2,"\ue000":1'.encode())
+    ),
     "two objects on a line": raw(lambda head: head + b"},{" + head[1:]),
 }
 
-SOUND_BUT_ODD = {"a small float"}
+SOUND_BUT_ODD = {"a small float", "names sorted by UTF-16 unit"}
 """Written as JCS does, and for all that not decided in bulk."""
 
 
