@@ -3,6 +3,7 @@
     python -m tests.mutation                       a sample of 400 mutants, the same in every run
     python -m tests.mutation --sample 0            all of them: hours
     python -m tests.mutation --only otel_audit/integrity/policy.py --sample 0
+    python -m tests.mutation --only otel_audit/verify/bulk.py --line 151 --trust --sample 0
 
 Each mutant is a module with one small wrong change, in a process of its own that runs the tests of its room until one
 fails. Who survives is either the same program in other words, or a test that is missing: `survivors.md` says which.
@@ -67,7 +68,7 @@ def main() -> int:
     options = _options()
     modules = options.only or [path for path in _MODULES if Path(path).name not in _NOT_JUDGING]
     every = [mutant for path in modules for mutant in mutants_of(path, Path(path).read_text())]
-    chosen = every
+    chosen = every = [each for each in every if not options.line or each.line in options.line]
     if options.sample and options.sample < len(every):
         chosen = sorted(random.Random(options.seed).sample(every, options.sample), key=lambda each: each[:2])
     print(f"{len(chosen)} of {len(every)} mutants in {len(modules)} modules, seed {options.seed}", flush=True)
@@ -94,6 +95,7 @@ def main() -> int:
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--only", nargs="+", metavar="FILE", help="these modules")
+    parser.add_argument("--line", nargs="+", type=int, metavar="N", help="mutants of these lines, with --only")
     parser.add_argument("--sample", type=int, default=400, help="how many mutants; 0 for all (%(default)s)")
     parser.add_argument("--seed", type=int, default=5, help="of the sample (%(default)s)")
     parser.add_argument("--timeout", type=int, default=180, help="seconds after which a mutant counts as killed")
