@@ -109,7 +109,7 @@ def _tests_of(path: str) -> list[str]:
     room, name = ("integrity", _INTEGRITY) if "/integrity/" in path else ("verify", _VERIFY)
     own = _OWN.get(Path(path).stem, name) if room == "integrity" else name
     tests = [f"tests/{room}/{each}.py" for each in own]
-    if Path(path).name in {"evidence.py", "notes.py", "trace.py"}:
+    if Path(path).name in {"controls.py", "evidence.py", "joining.py", "notes.py", "trace.py"}:
         tests = ["tests/integrity/test_seventy_cases.py", *tests]
     return tests
 
