@@ -167,3 +167,12 @@ def test_directories_globs_and_names_given_twice(tmp_path: Path) -> None:
     for sources in ([tmp_path], [tmp_path / "*" / "*.jsonl"], [tmp_path / "1", tmp_path / "2", tmp_path / "1/1.jsonl"]):
         report = verify(sources)
         assert (report.exit_code, report.sources, report.records) == (0, 2, 40)
+
+
+def test_a_bare_line_among_prefixed_ones_is_read_as_it_is(tmp_path: Path) -> None:
+    lines = [line.decode().removesuffix("\n") for line in whole().lines]
+    wrapped = compose(lines)
+    wrapped[6] = lines[5]
+    path = tmp_path / "out.log"
+    path.write_text("".join(f"{line}\n" for line in wrapped))
+    assert verify([path]).exit_code == 0
