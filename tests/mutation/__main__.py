@@ -110,7 +110,8 @@ def _tests_of(path: str) -> list[str]:
     own = _OWN.get(Path(path).stem, name) if room == "integrity" else name
     tests = [f"tests/{room}/{each}.py" for each in own]
     if Path(path).name in {"controls.py", "evidence.py", "joining.py", "notes.py", "trace.py"}:
-        tests = ["tests/integrity/test_seventy_cases.py", *tests]
+        signed = ("test_marks", "test_record_signatures", "test_round_trip", "test_seventy_cases")
+        tests = [*(f"tests/integrity/{each}.py" for each in signed), *tests]
     return tests
 
 
