@@ -686,3 +686,12 @@ def test_70_copies_that_disagree_are_told_apart(site: Site, tmp_path: Path) -> N
     assert main_to(tmp_path / "out", ["compare", str(site.journal), str(copy.journal)]) == 0
     a_value_is_changed(copy)
     assert main_to(tmp_path / "out", ["compare", str(site.journal), str(copy.journal)]) == 1
+
+
+def test_68_more_checkpoints_than_are_kept_is_never_a_pass(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one file of a stream: that the others hold few does not make up for it."""
+    split(last(site), 2)
+    first = max((len(note) for note in last(site).notes()), default=0)
+    monkeypatch.setattr("otel_audit.verify.trace.MOST_SAID", first + 400)
+    exit_code, found = site.verify()
+    assert (exit_code, "TOO_MANY_CHECKPOINTS" in found) == (4, True)
