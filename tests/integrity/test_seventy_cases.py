@@ -695,3 +695,14 @@ def test_68_more_checkpoints_than_are_kept_is_never_a_pass(site: Site, monkeypat
     monkeypatch.setattr("otel_audit.verify.trace.MOST_SAID", first + 400)
     exit_code, found = site.verify()
     assert (exit_code, "TOO_MANY_CHECKPOINTS" in found) == (4, True)
+
+
+def test_pins_move_on_although_the_end_is_not_signed_yet(site: Site) -> None:
+    the_end_is_cut_behind_the_last_anchor(site)
+    assert site.verify("--trust-first-use")[0] == 3
+    pinned = json.loads(site.pins.read_text())
+    assert str(len(last(site).lines)) in json.dumps(pinned)
+    site.verify()
+    cut = last(site)
+    cut.lines = cut.lines[:-1]
+    assert "PIN_TRUNCATED" in site.verify()[1]
