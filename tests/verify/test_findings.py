@@ -970,3 +970,21 @@ def test_canonical_bytes_are_what_the_tests_think() -> None:
         + b',"hash":"%b"}\n' % (record["hash"].encode())
         == line
     )
+
+
+@pytest.mark.parametrize(
+    ("last_seq", "last_hash", "code"),
+    [(5, "a", "PRUNED"), (5, "b", "MISSING_STREAM"), (6, "b", "PRUNED"), (4, "b", "MISSING_STREAM")],
+)
+def test_a_parent_was_pruned_beyond_its_fork_or_is_missing(
+    tmp_path: Path, last_seq: int, last_hash: str, code: str
+) -> None:
+    """The child forked at the parent's record 5, whose hash it names."""
+    put(tmp_path, Writer(2).open(parent={"stream": stream_id(1), "seq": 5, "hash": "a" * 64}).close())
+    pruning = Writer(3).open()
+    pruning.control(
+        "audit.prune",
+        {"stream": stream_id(1), "first_seq": 1, "last_seq": last_seq, "last_hash": last_hash * 64, "segments": []},
+    )
+    put(tmp_path, pruning.close())
+    assert code in codes(verify([tmp_path]))
