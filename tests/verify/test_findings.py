@@ -16,6 +16,7 @@ from otel_audit.canonical import canonicalize, parse
 from otel_audit.record import MAX_LINE
 from otel_audit.verify import CODES, Report, Severity, verify
 from otel_audit.verify import reading as reading_module
+from otel_audit.verify.content import examine
 from otel_audit.verify.findings import CHAIN_CODES
 from tests.verify.histories import Writer, put, reseal, rewrite, stream_id, torn, whole
 
@@ -988,3 +989,12 @@ def test_a_parent_was_pruned_beyond_its_fork_or_is_missing(
     )
     put(tmp_path, pruning.close())
     assert code in codes(verify([tmp_path]))
+
+
+@pytest.mark.parametrize(("flags", "sound"), [(0, True), (1, True), (255, True), (256, False), (-1, False)])
+def test_trace_flags_are_one_byte(tmp_path: Path, flags: int, sound: bool) -> None:
+    writer = Writer().open()
+    writer.event(1, otel={"trace_id": "0" * 31 + "1", "span_id": "0" * 15 + "1", "trace_flags": flags})
+    report = check(tmp_path, writer.close().lines)
+    assert ("BAD_SCHEMA" not in codes(report)) is sound
+    assert (examine(writer.lines[1][:-1])[1] is None) is sound
