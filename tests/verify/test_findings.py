@@ -998,3 +998,18 @@ def test_trace_flags_are_one_byte(tmp_path: Path, flags: int, sound: bool) -> No
     report = check(tmp_path, writer.close().lines)
     assert ("BAD_SCHEMA" not in codes(report)) is sound
     assert (examine(writer.lines[1][:-1])[1] is None) is sound
+
+
+def test_a_clock_that_went_back_behind_a_control_record(tmp_path: Path) -> None:
+    """The records behind it are in order among themselves."""
+    writer = Writer().open().events(3)
+    writer.control("audit.suppressed", {"count": 1})
+    writer.now -= 3600 * 10**9
+    assert codes(check(tmp_path, writer.events(3).close().lines))["CLOCK_BACK"] == 1
+
+
+def test_a_damaged_record_in_its_place_counts_as_that_record(tmp_path: Path) -> None:
+    lines = whole().lines
+    lines[6] = lines[6].replace(b"12.5", b"12.6")
+    report = check(tmp_path, lines)
+    assert (codes(report), report.records) == ({"HASH_MISMATCH": 1}, 20)
