@@ -1000,12 +1000,15 @@ def test_trace_flags_are_one_byte(tmp_path: Path, flags: int, sound: bool) -> No
     assert (examine(writer.lines[1][:-1])[1] is None) is sound
 
 
-def test_a_clock_that_went_back_behind_a_control_record(tmp_path: Path) -> None:
-    """The records behind it are in order among themselves."""
+@pytest.mark.parametrize(("control", "place"), [(False, 5), (True, 6)])
+def test_a_clock_that_went_back_is_told_where_it_did(tmp_path: Path, control: bool, place: int) -> None:
+    """Among plain records, and behind a control record, where those that follow are in order among themselves."""
     writer = Writer().open().events(3)
-    writer.control("audit.suppressed", {"count": 1})
+    if control:
+        writer.control("audit.suppressed", {"count": 1})
     writer.now -= 3600 * 10**9
-    assert codes(check(tmp_path, writer.events(3).close().lines))["CLOCK_BACK"] == 1
+    report = check(tmp_path, writer.events(3).close().lines)
+    assert [each.seq for each in report.findings.listed if each.code == "CLOCK_BACK"] == [place]
 
 
 def test_a_damaged_record_in_its_place_counts_as_that_record(tmp_path: Path) -> None:
