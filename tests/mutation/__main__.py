@@ -112,6 +112,8 @@ def _tests_of(path: str) -> list[str]:
     if Path(path).name in {"controls.py", "evidence.py", "joining.py", "notes.py", "trace.py"}:
         signed = ("test_marks", "test_record_signatures", "test_round_trip", "test_seventy_cases")
         tests = [*(f"tests/integrity/{each}.py" for each in signed), *tests]
+    if Path(path).name == "records.py":
+        tests = ["tests/integrity/test_commands.py", *tests]
     return tests
 
 
