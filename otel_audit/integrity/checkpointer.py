@@ -127,7 +127,8 @@ class Checkpointer:
 
     def observe(self, seq: int, hash_hex: str) -> None:
         """Take a record that is written: its number and its hash. In order; one thread at a time."""
-        self._queue.append((hash_hex, self._clock()))
+        # Only the end of an epoch asks for the time of a record.
+        self._queue.append((hash_hex, 0.0 if self._epochs is None else self._clock()))
         self._seen = seq
         if seq >= self._wake_at:
             self._wake_at = seq + _QUEUE_LIMIT  # the thread lowers it again when it has caught up
