@@ -219,6 +219,8 @@ def _read_otel_keys(args: argparse.Namespace) -> TrustedKeys | None:
 
 
 def _print(report: Report, seconds: float) -> None:
+    from otel_audit.verify.report import counted
+
     explained: set[str] = set()
     for found in report.findings.listed:
         _print_finding(found, explain=found.code not in explained)
@@ -239,8 +241,8 @@ def _print(report: Report, seconds: float) -> None:
                 say(f"    {stream.proved}")
     rate = report.records / seconds if seconds else 0.0
     say(
-        f"checked: {report.records} records, {len(report.streams)} streams, {report.sources} sources, "
-        f"{report.bytes} bytes in {seconds:.2f} s, {rate:.0f} records/s"
+        f"checked: {counted(report.records, 'record')}, {counted(len(report.streams), 'stream')}, "
+        f"{counted(report.sources, 'source')}, {counted(report.bytes, 'byte')} in {seconds:.2f} s, {rate:.0f} records/s"
     )
     if own := sum(stream.record_signatures for stream in report.streams):
         say(f"records' own signatures: {own} checked and good")

@@ -9,7 +9,7 @@ from otel_audit.integrity.findings import Tier
 
 from .findings import Findings, Severity
 
-__all__ = ["SCHEMA", "Input", "Report", "StreamSummary"]
+__all__ = ["SCHEMA", "Input", "Report", "StreamSummary", "counted"]
 
 SCHEMA: Final = "otel-audit.verify/1"
 
@@ -98,8 +98,8 @@ class Report:
         found = self.findings.verdict()
         sentences = _SENTENCES if self.tier < Tier.KEYED else _SENTENCES | _KEYED_SENTENCES
         said = sentences[found].format(
-            records=_count(self.records, "record"),
-            streams=_count(len(self.streams), "stream"),
+            records=counted(self.records, "record"),
+            streams=counted(len(self.streams), "stream"),
             beyond=self.tier.sentence + self._stamps(),
         )
         return said if found is self.verdict else f"{said} With --strict this is a failure."
@@ -132,7 +132,8 @@ class Report:
         }
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """Return a number of things in words: `1 stream`, `1 206 records`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}".replace(",", " ")
 
 
