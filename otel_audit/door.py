@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
 from typing import Any
 
 from . import context
@@ -28,7 +27,7 @@ _MOST_NAMES = 1024
 _LOG: dict[str, Any] = {"action": "LOG", "actor": ANONYMOUS, "outcome": "unknown"}
 """What `audit` says of a logging call that says nothing."""
 
-_EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - UTC throughout; an aware one would spell its offset
+_YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 _DIGITS = tuple(f"{number:03}" for number in range(1000))  # half the price of a format specification
 _second: tuple[int, str] = (-1, "")
 
@@ -45,7 +44,10 @@ def timestamp(nanoseconds: int) -> str:
     seconds, milli = divmod(rest, 1000)
     known, text = _second
     if seconds != known:
-        text = (_EPOCH + timedelta(seconds=seconds)).isoformat()
+        if not _YEAR_1 <= seconds < _YEAR_10000:
+            raise OverflowError("not between the years 1 and 9999")
+        # Not `datetime`: CPython 3.13.0 crashes if that is used by the last words of a process.
+        text = "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}".format(*time.gmtime(seconds)[:6])
         _second = (seconds, text)
     return f"{text}.{_DIGITS[milli]}{_DIGITS[micro]}{_DIGITS[nano]}Z"
 

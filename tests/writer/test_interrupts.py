@@ -177,9 +177,9 @@ def test_records_from_a_signal_handler_are_kept(tmp_path: Path, durability: Any)
         trail.record("a.handler", {}, {"n": heard})
 
     with open_trail(tmp_path, durability=durability) as trail:
-        deadline = time.monotonic() + 0.5
+        start = time.monotonic()
         with signalled(log):
-            while time.monotonic() < deadline:
+            while (passed := time.monotonic() - start) < 0.5 or (heard <= 20 and passed < 30):
                 trail.record("a.b", {}, {"n": written})
                 written += 1
     assert heard > 20
