@@ -77,20 +77,23 @@ _MENTIONS: Final = (
 )
 """One of these is in every name that is secret by default, and in what else `_mask_named` finds; in lower case."""
 
-_NAME: Final = r"(?<!\w)(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
+_NAME: Final = r"(?:(?<!\w)|(?<=%5b))(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
 _BARE: Final = r"""(?:[^\s"'&;,<>\\]|,(?![\s"']|[\w.-]{1,64}[=:]|\Z)|\\(?!["'\\]))+"""
 _ASSIGNED: Final = re.compile(
-    _NAME + r"""(?P<between>\\*["']?\s{0,2}(?:=>|:=|=(?!=\s)|:)\s{0,2}(?:[bru](?=["']))?)""", re.IGNORECASE
+    _NAME + r"""(?P<between>\\*["']?(?:(?:\]|%5d)\\*["']?)?\s{0,2}(?:=>|:=|=(?!=\s)|:)\s{0,2}(?:[bru](?=["']))?)""", re.IGNORECASE
 )
 _ASSIGNED_VALUE: Final = re.compile(
-    r"""(?P<quote>\\*["'])(?P<quoted>[^\n]{0,4096}?)(?P=quote)"""
+    # A quote behind a backslash ends a value only if the backslash is itself escaped.
+    r"""(?P<quote>(?P<deep>\\+)?["'])"""
+    r"""(?P<quoted>[^\n]{0,4096}?(?<!\\)(?(deep)(?:\\\\\\\\)*|(?:\\\\)*))(?P=quote)"""
     r"""|(?P<open>\\*["'])(?P<unclosed>[^\n"']+)"""
+    r"""|(?P<list>[\[(]\s?)(?:[bru]?(?P<each>\\*["'])[^\n]{0,1024}?(?<!\\)(?P=each)(?:,\s?)?){1,100}"""
     rf"|(?P<bare>{_BARE})"
 )
 _HEADER: Final = re.compile(
     r"""(?P<kept>\b(?:proxy-)?authori[sz]ation\\*["']?\s{0,2}[:=]\s{0,2}\\*["']?)"""
     r"(?P<scheme>(?:basic|bearer|digest|negotiate|ntlm|token|apikey|hawk|dpop|signature|aws4-hmac-sha256)\s{1,4})?"
-    r"""(?P<value>(?:(?!\\[rn])[^"'\n\r])+)""",
+    r"""(?P<value>(?:(?<==)\\*"[^"\n\r]{0,1024}"|(?!\\[rn])[^"'\n\r])+)""",
     re.IGNORECASE,
 )
 _COOKIE: Final = re.compile(
@@ -122,6 +125,11 @@ _BEGIN: Final = re.compile("|".join(sorted(map(re.escape, _ISSUED), key=len, rev
 _ELEMENT: Final = re.compile(r"<(?P<name>[\w:.-]{1,64})(?P<rest>(?:\s[^<>]{0,256})?>)(?P<value>[^<>]{1,4096})</")
 _PAIR: Final = re.compile(
     r"""(?P<kept>\(\s?b?["'](?P<name>[\w.-]{1,64})["'],\s?b?)(?P<quote>["'])(?P<value>[^\n]{1,1024}?)(?P=quote)\s?\)"""
+)
+_NAMED: Final = re.compile(
+    r"""(?P<kept>(?<!\\)(?P<quote>\\{0,7}["'])(?:name|key|field|header)(?P=quote)\s?:\s?(?P=quote)(?P<name>[^"'\\\n]{1,64})(?P=quote)"""
+    r""",\s?(?P=quote)value(?P=quote)\s?:\s?(?P=quote))(?P<value>[^\n]{1,1024}?)(?<!\\)(?P=quote)""",
+    re.IGNORECASE,
 )
 _FLAG: Final = re.compile(
     r"""(?P<kept>--(?P<name>[A-Za-z][\w-]{1,40})(?:["'],\s?["']|\s{1,4}))(?P<value>[^\s"'-][^\s"']*)"""
@@ -202,6 +210,7 @@ class Forms:
             text = _ELEMENT.sub(self._mask_element, text)
         if "(" in text:
             text = _PAIR.sub(self._mask_pair, text)
+        text = _NAMED.sub(self._mask_member, text)
         if "--" in text:
             text = _FLAG.sub(self._mask_flag, text)
         return self._mask_assigned(text)
@@ -215,6 +224,11 @@ class Forms:
         if not self._names_secret(found["name"]) or MASK in found["value"]:
             return found[0]
         return f"{found['kept']}{found['quote']}{MASK}{found['quote']})"
+
+    def _mask_member(self, found: re.Match[str]) -> str:
+        if not self._names_secret(found["name"]) or MASK in found["value"]:
+            return found[0]
+        return f"{found['kept']}{MASK}{found['quote']}"
 
     def _mask_flag(self, found: re.Match[str]) -> str:
         value = found["value"]
@@ -245,6 +259,8 @@ class Forms:
             return f"{value['quote']}{MASK}{value['quote']}" if value["quoted"] else None
         if value["unclosed"] is not None:
             return f"{value['open']}{MASK}"
+        if value["list"] is not None:
+            return f"{value['list']}{MASK}"
         core = value["bare"].rstrip(_BRACKETS)
         if not core or _is_harmless(core, found) or self._is_code(core, value, found["name"]):
             return None

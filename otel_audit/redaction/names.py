@@ -15,7 +15,7 @@ DEFAULT_SECRET_NAMES: Final = (
     r"pass(word|wd|phrase)?",
     r"pwd",
     r"secrets?",
-    r".*(password|passwd|passphrase|secret|api_?key|private_?key|access_?key|signing_?key)",
+    r".*(password|passwd|passphrase|secret|(api|private|access|signing|encryption|account)_?key)s?(_?\d{1,2})?",
     r"(.*_)?(token|tokens|jwt|otp|totp|pin|cvv|cvc|mfa_code)",
     r"(proxy_)?authori[sz]ation",
     r"(set_)?cookies?",
@@ -30,13 +30,14 @@ DEFAULT_SECRET_NAMES: Final = (
 )
 """Regular expressions, matched against whole names in lower case with `-` and space read as `_`."""
 
+_PLAIN: Final = str.maketrans({"-": "_", " ": "_", "[": "_", "]": None})
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 
 @lru_cache(4096)
 def plain_name(name: str) -> str:
-    """Return a name as patterns see it: `accessToken`, `Access-Token` and `access token` are all `access_token`."""
-    return _CAMEL.sub("_", name[:256]).lower().replace("-", "_").replace(" ", "_")
+    """Return a name as patterns see it: `accessToken`, `Access-Token`, `access[token]`, `access token`: all are `access_token`."""
+    return _CAMEL.sub("_", name[:256]).lower().translate(_PLAIN)
 
 
 def name_patterns(add: Iterable[str], keep: Iterable[str]) -> tuple[str, ...]:

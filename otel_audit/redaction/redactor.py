@@ -28,6 +28,9 @@ _MAX_REMEMBERED: Final = 4096
 _MAX_NAME: Final = 128
 _NAMING: Final = frozenset({"attribute", "field", "header"})
 """Members that may hold the name of what stands in a member beside them (`_VALUES`); they are always looked at."""
+_KEYS: Final = ("name", "key")
+"""Members that may hold the name of what stands in `value` beside them: in variables of Kubernetes, headers of HAR, OTLP."""
+_LOOKED_AT: Final = _NAMING | {"value"}
 _VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
 _TEXTS: Final = ("event_name", "level", "logger")
 _NOBODY: Final = "anonymous"
@@ -108,7 +111,7 @@ class Redactor:
         self._paths = tuple(steps for rule in self._rules for steps in rule.paths)
         self._at_root = any(steps[0] in {"message", ANYTHING} or len(steps) == 1 for steps in self._paths)
         self._looks_at_each = self._at_root or bool(self._allow) or bool(self._patterns)
-        self.harmless = HarmlessNames(_NAMING)
+        self.harmless = HarmlessNames(_LOOKED_AT)
         """Names that were looked at and hold no secret, and that no path leads to."""
         self._watched: set[str] = set()
         """Names that hold no secret, and that a path may lead to."""
@@ -147,7 +150,7 @@ class Redactor:
 
     def is_suspect(self, name: str) -> bool:
         """Tell whether what stands under this name is masked; remember a name of which nothing has to be known."""
-        if name in self.harmless or name in self._watched or name in _NAMING:
+        if name in self.harmless or name in self._watched or name in _LOOKED_AT:
             return False
         if self.is_secret(name):
             return True
@@ -259,6 +262,8 @@ class _Walk:
         secret = {name for name in value if self._is_secret(name)}
         if any(isinstance(named := value.get(naming), str) and redactor.is_suspect(named) for naming in _NAMING):
             secret.update(_VALUES & value.keys())  # {"field": "password", "old": ..., "new": ...}
+        if "value" in value and any(isinstance(key := value.get(of), str) and redactor.is_secret(key) for of in _KEYS):
+            secret.add("value")  # {"name": "DB_PASSWORD", "value": ...}
         made: dict[str, Any] = {}
         for name, item in value.items():
             self._put(made, name, item, place, states=states, allowed=allowed, secret=name in secret)

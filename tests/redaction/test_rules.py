@@ -205,6 +205,23 @@ def test_allowed_is_not_unmasked() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("pair", "shown"),
+    [
+        ({"name": "DB_PASSWORD", "value": "hunter2"}, {"name": "DB_PASSWORD", "value": MASK}),
+        ({"name": "X-Api-Key", "value": "hunter2"}, {"name": "X-Api-Key", "value": MASK}),
+        ({"key": "token", "value": {"stringValue": "a"}}, {"key": "token", "value": MASK}),
+        ({"field": "password", "old": "a", "new": "b"}, {"field": "password", "old": MASK, "new": MASK}),
+        ({"name": "token", "state": "expired"}, {"name": "token", "state": "expired"}),
+        ({"user[password]": "hunter2", "password2": "a"}, {"user[password]": MASK, "password2": MASK}),
+    ],
+)
+def test_a_value_beside_a_secret_name_is_masked(pair: dict[str, Any], shown: dict[str, Any]) -> None:
+    used = door()
+    record(used, {"env": [{"key": "k", "name": "city", "value": "Bonn", "state": "x"}]})
+    assert record(used, {"env": [pair]})["data"] == {"env": [shown]}
+
+
 def test_no_rule_changes_a_control_record() -> None:
     bench = door(redact_paths=("**",), redact_allow={"*": ()}, redact=("stream", "count"), redact_patterns=("abc",))
     data = {"stream": "ab" * 16, "count": 3, "reason": "abc"}

@@ -51,6 +51,23 @@ MASKED = {
     "password=!@#$%": "password=[redacted]",
     "password=b'hunter2'": "password=b'[redacted]'",
     "DatabaseSettings.password: hunter2": "DatabaseSettings.password: [redacted]",
+    "password='it\\'s' next": "password='[redacted]' next",
+    '{"password": "a\\"b", "x": "y"}': '{"password": "[redacted]", "x": "y"}',
+    '{"password": "a\\\\", "x": "y"}': '{"password": "[redacted]", "x": "y"}',
+    '{\\"password\\": \\"a\\\\\\"b\\", \\"x\\": 1}': '{\\"password\\": \\"[redacted]\\", \\"x\\": 1}',
+    "<QueryDict: {'user': ['bob'], 'password': ['hunter2', 'x']}>": (
+        "<QueryDict: {'user': ['bob'], 'password': [[redacted]]}>"
+    ),
+    "password1=hunter2&password2=hunter2": "password1=[redacted]&password2=[redacted]",
+    "POST user[password]=hunter2&user[name]=bob": "POST user[password]=[redacted]&user[name]=bob",
+    "/x?user%5Bpassword%5D=hunter2&y=1": "/x?user%5Bpassword%5D=[redacted]&y=1",
+    "form['password'] = 'hunter2'": "form['password'] = '[redacted]'",
+    '{"name": "DB_PASSWORD", "value": "hunter2"}': '{"name": "DB_PASSWORD", "value": "[redacted]"}',
+    "{'name': 'city', 'value': 'Bonn'}, {'name': 'token', 'value': 'abc'}": (
+        "{'name': 'city', 'value': 'Bonn'}, {'name': 'token', 'value': '[redacted]'}"
+    ),
+    'Authorization: Digest username="bob", response="6629fae4"': "Authorization: Digest [redacted]",
+    "AccountName=a;AccountKey=hunter2;Suffix=x": "AccountName=a;AccountKey=[redacted];Suffix=x",
 }
 
 
