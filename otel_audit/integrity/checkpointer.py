@@ -36,6 +36,8 @@ _QUEUE_LIMIT: Final = 65_536
 _LEAST_PAUSE: Final = 0.25
 """Seconds between checkpoints that only the number of records calls for: each one takes the interpreter from those who
 log some forty times for a moment, which at most one call in a hundred may notice."""
+_LEAST_PATIENCE: Final = 0.5
+"""Seconds that closing takes for the last signature, and for bringing it to the anchors, even if none are left."""
 _live: Final[weakref.WeakSet[Checkpointer]] = weakref.WeakSet()
 
 
@@ -156,10 +158,12 @@ class Checkpointer:
         """Write the last checkpoint into the stream, let `ending` write its closing record, and sign that as well.
 
         The checkpoint over the closing record is not written behind it: the state file and the anchors have it.
-        Takes about `timeout` seconds at most, whatever a signer or an anchor does.
+        Takes about `timeout` seconds at most, or `_LEAST_PATIENCE` if that is more, whatever a signer or an anchor does:
+        sinks that are down may have left no time, and the last checkpoint belongs at the anchors all the same.
         """
         if self._closed:
             return
+        timeout = max(timeout, _LEAST_PATIENCE)
         deadline = time.monotonic() + timeout
         self._closed = True
         _live.discard(self)

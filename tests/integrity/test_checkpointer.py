@@ -433,6 +433,20 @@ def test_closing_does_not_wait_for_a_signer_that_hangs(make_writer: Any, signer:
     writer.checkpointer._thread.join(5)
 
 
+def test_the_last_checkpoint_reaches_the_anchors_where_sinks_left_no_time(make_writer: Any, tmp_path: Path) -> None:
+    writer = make_writer(
+        interval=3600,
+        state_file=tmp_path / "state",
+        anchors=[AnchorPlan("directory", lambda: DirectoryAnchor(tmp_path))],
+    )
+    writer.log(3)
+    writer.checkpointer.close(0, ending=writer.log)
+    (anchored,) = tmp_path.glob("*.checkpoint")
+    assert writer.reports == []
+    assert anchored.read_text() == (tmp_path / "state").read_text()
+    assert Checkpoint.parse(parse_note(anchored.read_text()).text).size == len(writer.hashes)
+
+
 def test_a_clock_that_is_set_back_brings_no_old_epoch_back(
     make_writer: Any, clock: Clock, epoch_signer: EpochSigner
 ) -> None:
