@@ -158,8 +158,8 @@ class Checkpointer:
         """Write the last checkpoint into the stream, let `ending` write its closing record, and sign that as well.
 
         The checkpoint over the closing record is not written behind it: the state file and the anchors have it.
-        Takes about `timeout` seconds at most, or `_LEAST_PATIENCE` if that is more, whatever a signer or an anchor does:
-        sinks that are down may have left no time, and the last checkpoint belongs at the anchors all the same.
+        Takes about `timeout` seconds at most, or `_LEAST_PATIENCE` if that is more, whatever a signer or an anchor
+        does: sinks that are down may have left no time, and the last checkpoint belongs at the anchors all the same.
         """
         if self._closed:
             return

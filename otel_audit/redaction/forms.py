@@ -77,10 +77,14 @@ _MENTIONS: Final = (
 )
 """One of these is in every name that is secret by default, and in what else `_mask_named` finds; in lower case."""
 
-_NAME: Final = r"(?:(?<!\w)|(?<=%5b))(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
+_NAME: Final = (
+    r"(?:(?<!\w)|(?<=%5b))"
+    r"(?P<name>(?:(?:api|access|secret|private|client|auth|refresh|session)\s)?[A-Za-z_][\w.-]{0,63})"
+)
 _BARE: Final = r"""(?:[^\s"'&;,<>\\]|,(?![\s"']|[\w.-]{1,64}[=:]|\Z)|\\(?!["'\\]))+"""
 _ASSIGNED: Final = re.compile(
-    _NAME + r"""(?P<between>\\*["']?(?:(?:\]|%5d)\\*["']?)?\s{0,2}(?:=>|:=|=(?!=\s)|:)\s{0,2}(?:[bru](?=["']))?)""", re.IGNORECASE
+    _NAME + r"""(?P<between>\\*["']?(?:(?:\]|%5d)\\*["']?)?\s{0,2}(?:=>|:=|=(?!=\s)|:)\s{0,2}(?:[bru](?=["']))?)""",
+    re.IGNORECASE,
 )
 _ASSIGNED_VALUE: Final = re.compile(
     # A quote behind a backslash ends a value only if the backslash is itself escaped.

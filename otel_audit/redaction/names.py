@@ -36,7 +36,7 @@ _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 @lru_cache(4096)
 def plain_name(name: str) -> str:
-    """Return a name as patterns see it: `accessToken`, `Access-Token`, `access[token]`, `access token`: all are `access_token`."""
+    """Return a name as patterns see it: `accessToken`, `Access-Token`, `access[token]` are all `access_token`."""
     return _CAMEL.sub("_", name[:256]).lower().translate(_PLAIN)
 
 

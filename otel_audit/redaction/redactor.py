@@ -29,7 +29,7 @@ _MAX_NAME: Final = 128
 _NAMING: Final = frozenset({"attribute", "field", "header"})
 """Members that may hold the name of what stands in a member beside them (`_VALUES`); they are always looked at."""
 _KEYS: Final = ("name", "key")
-"""Members that may hold the name of what stands in `value` beside them: in variables of Kubernetes, headers of HAR, OTLP."""
+"""Members that may hold the name of what stands in `value` beside them: Kubernetes' variables, HAR's headers, OTLP."""
 _LOOKED_AT: Final = _NAMING | {"value"}
 _VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
 _TEXTS: Final = ("event_name", "level", "logger")

@@ -309,6 +309,10 @@ class Bucket:
             self._unsent = f"{self}: {error}"
             return AWSResponse(request.url, 400, {}, _Raw())
         self._retry_after = answer.retry_after
+        if 300 <= answer.status < 400 and request.method == "HEAD" and "x-amz-bucket-region" not in answer.headers:
+            # Asked for the way, it sends on: botocore would ask again until the stack is full.
+            self._unsent = f"{self} answered {answer.status} and names no region; is region the bucket's?"
+            return AWSResponse(request.url, 400, {}, _Raw())
         return AWSResponse(request.url, answer.status, answer.headers, _Raw(answer.body))
 
     def _exchange(self, request: Any) -> Answer:

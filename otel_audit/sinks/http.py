@@ -221,6 +221,8 @@ class _Reader(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         if not self._rest:
+            if self.count and time.monotonic() >= self._deadline:  # `100 Continue` may be said for ever
+                raise SinkUnavailable(f"{self._channel.endpoint}: the answer did not end before the deadline")
             self._rest = self._channel.receive(self._deadline)
         piece, self._rest = self._rest[: len(buffer)], self._rest[len(buffer) :]
         buffer[: len(piece)] = piece

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+import threading
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
@@ -101,6 +104,23 @@ def test_a_silent_server_is_given_up_at_the_deadline(server: Server) -> None:
     with pytest.raises(SinkUnavailable, match="did not answer"):
         client_of(server, timeout=0.2).post("/", b"1", {})
     assert time.monotonic() - begun < 3
+
+
+def test_a_server_that_never_comes_to_its_answer_is_given_up_at_the_deadline() -> None:
+    def say_continue(listener: socket.socket) -> None:
+        with contextlib.suppress(OSError), listener.accept()[0] as peer:
+            while True:
+                peer.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 10_000)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=say_continue, args=(listener,), daemon=True).start()
+        client = HttpClient(
+            hosts=f"127.0.0.1:{listener.getsockname()[1]}", plaintext=True, timeout=0.3, allow=("loopback",)
+        )
+        begun = time.monotonic()
+        with pytest.raises(SinkUnavailable, match="before the deadline"):
+            client.post("/", b"1", {})
+        assert time.monotonic() - begun < 3
 
 
 def test_after_a_late_answer_the_next_request_does_not_get_it(server: Server) -> None:

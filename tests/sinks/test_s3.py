@@ -305,6 +305,13 @@ class Test_a_part_that_is_not_known_to_be_stored_is_sent_again_later:
             sink_of(server).send(sealed(1))
         assert [each.method for each in server.received].count("PUT") == 1
 
+    @pytest.mark.parametrize("status", [301, 307, 308])
+    def test_when_the_server_sends_everything_elsewhere(self, server: Server, status: int) -> None:
+        server.script(*[Reply(status, headers={"Location": "http://other.example/worm"})] * 1000)
+        with pytest.raises(SinkUnavailable, match=f"answered {status}"):
+            sink_of(server).send(sealed(1))
+        assert len(server.received) <= 4
+
 
 class Test_the_host_policy:
     @pytest.mark.parametrize("host", ["127.0.0.1:1", "169.254.169.254", "10.0.0.1:9000", "[::1]:9000"])
