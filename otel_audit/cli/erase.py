@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--journal", metavar="DIR", help="where the record goes (default: the settings' journal)")
     parser.add_argument("--keys", metavar="DIR", help="directory of keys (default: the settings' subject_keys)")
     parser.add_argument("--pseudonym-key", metavar="FILE", help="(default: the settings' pseudonym_key_file)")
-    parser.add_argument("--key", metavar="FILE", help="key that signs the record; without one it is not signed")
+    parser.add_argument("--key", metavar="FILE", help="key that signs the record (default: the settings' signing_key_file, with their anchors)")
     parser.add_argument("--json", action="store_true", help="print a machine-readable report (otel-audit.erase/1)")
     parser.epilog = (
         "Exit codes: 0 destroyed and recorded, 2 not (see the message), 5 there is no key of this person. Copies of "
@@ -54,8 +54,10 @@ def run(args: argparse.Namespace) -> int:
     settings = read_settings(args.config)
     keys = open_subject_keys(args.keys, settings)
     journal = args.journal or settings.journal
-    if journal is None or not Path(journal).is_dir():
+    if journal is None:
         raise ConfigurationError("give --journal=<directory>: an erasure without a record is none that can be shown")
+    if not Path(journal).is_dir():
+        raise ConfigurationError(f"{journal} is no directory: give the journal that is to hold the record of the erasure")
     named = {"no": None, "clear": args.subject}.get(args.name_subject)
     if args.name_subject == "pseudonym":
         pseudonyms = read_pseudonym_keys(args.pseudonym_key, settings)
@@ -65,6 +67,9 @@ def run(args: argparse.Namespace) -> int:
     if keys.find(args.subject) is None and not keys.is_erasing(args.subject):
         return _report(args, keys, [])
     given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "signing_key_file": args.key}
+    if args.key is None and settings.signing_key_file is not None:  # a policy may demand it of each stream
+        anchors = [anchor.as_json() for anchor in settings.anchors]
+        given |= {"signing_key_file": settings.signing_key_file, "anchors": anchors}
     trail = build_trail({name: value for name, value in given.items() if value is not None}, {})
     try:
         ids = erase(trail, keys, args.subject, by=args.by or getpass.getuser(), reason=args.reason, named=named)

@@ -287,6 +287,20 @@ def test_settings_of_the_environment_are_used(site: Site, monkeypatch: pytest.Mo
     assert site.run("erase", "--subject", "alice")[0] == 0
 
 
+def test_the_record_is_signed_and_anchored_as_the_settings_say(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, anchor, policy = (site.directory / name for name in ("key.pem", "anchor", "policy"))
+    vkey = signing_keys.generate(path, "shop.example/audit")
+    anchor.mkdir()
+    for stream in site.journal.glob("*.jsonl"):
+        stream.rename(site.directory / stream.name)  # those were not signed
+    config = {"JOURNAL": site.journal, "SUBJECT_KEYS": site.keys, "SIGNING_KEY_FILE": path}
+    for name, value in {**config, "ANCHORS": f"directory://{anchor}"}.items():
+        monkeypatch.setenv(f"OTEL_PYTHON_AUDIT_{name}", str(value))
+    policy.write_text(f"log {vkey}\nquorum none\n#! anchored always\n")
+    assert site.run("erase", "--subject", "alice")[0] == 0
+    assert site.run("verify", str(site.journal), "--policy", str(policy), "--anchor", str(anchor))[0] == 0
+
+
 def test_usage_errors_say_what_is_missing(site: Site, tmp_path: Path) -> None:
     assert "--keys" in site.run("erase", "--subject", "alice", "--journal", str(site.journal))[1]
     assert "--journal" in site.run("erase", "--subject", "alice", "--keys", str(site.keys))[1]
