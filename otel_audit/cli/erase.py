@@ -34,7 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--journal", metavar="DIR", help="where the record goes (default: the settings' journal)")
     parser.add_argument("--keys", metavar="DIR", help="directory of keys (default: the settings' subject_keys)")
     parser.add_argument("--pseudonym-key", metavar="FILE", help="(default: the settings' pseudonym_key_file)")
-    parser.add_argument("--key", metavar="FILE", help="key that signs the record (default: the settings' signing_key_file, with their anchors)")
+    parser.add_argument(
+        "--key",
+        metavar="FILE",
+        help="key that signs the record (default: the settings' signing_key_file, with their anchors)",
+    )
     parser.add_argument("--json", action="store_true", help="print a machine-readable report (otel-audit.erase/1)")
     parser.epilog = (
         "Exit codes: 0 destroyed and recorded, 2 not (see the message), 5 there is no key of this person. Copies of "
@@ -57,7 +61,9 @@ def run(args: argparse.Namespace) -> int:
     if journal is None:
         raise ConfigurationError("give --journal=<directory>: an erasure without a record is none that can be shown")
     if not Path(journal).is_dir():
-        raise ConfigurationError(f"{journal} is no directory: give the journal that is to hold the record of the erasure")
+        raise ConfigurationError(
+            f"{journal} is no directory: give the journal that is to hold the record of the erasure"
+        )
     named = {"no": None, "clear": args.subject}.get(args.name_subject)
     if args.name_subject == "pseudonym":
         pseudonyms = read_pseudonym_keys(args.pseudonym_key, settings)
