@@ -9,7 +9,8 @@ const HASH = /,"hash":"([0-9a-f]{64})"\}$/;
 
 const byId = (id) => document.getElementById(id);
 const dataText = byId("data").textContent;
-const statedText = [...document.querySelectorAll("[data-stated]")].map((part) => part.textContent).join("");
+const itself = document.currentScript;
+const statedText = readText(document.body).trim(); // now, before anything is listed
 const data = JSON.parse(dataText);
 const encoder = new TextEncoder();
 
@@ -19,6 +20,11 @@ const does = (value, noun, one, many) => `${count(value, noun)} ${value === 1 ? 
 const spell = (text) =>
   String(text).replace(ACTIVE, (found) => `\\u{${found.codePointAt(0).toString(16).padStart(4, "0")}}`);
 const short = (stream) => `…${stream.slice(-8)}`;
+
+function readText(node) {
+  if (node.nodeType === Node.TEXT_NODE) return node.data;
+  return /^(script|noscript|style)$/i.test(node.nodeName) ? "" : [...node.childNodes].map(readText).join("");
+}
 
 function element(name, text = "", className = "") {
   const made = document.createElement(name);
@@ -233,11 +239,15 @@ function prefixed(byte, ...parts) {
 }
 
 async function checkFile() {
+  if (document.readyState === "loading") await new Promise((done) => addEventListener("DOMContentLoaded", done));
   const stated = (name) => document.querySelector(`meta[name="otel-audit-${name}"]`)?.content;
   const [text, carried] = [await sha256(encoder.encode(statedText)), await sha256(encoder.encode(dataText))];
-  if (text !== stated("stated")) alarm("The text of this page is not the one that was written into it.");
+  let behind = "";
+  for (let more = itself.nextSibling; more; more = more.nextSibling) behind += readText(more).trim();
+  const whole = text === stated("stated") && behind === "";
+  if (!whole) alarm("The text of this page is not the one that was written into it.");
   if (carried !== stated("data")) alarm("The data of this page are not the ones that were written into it.");
-  if (text === stated("stated") && carried === stated("data")) say("good", "The text and the data of this page are as they were made.");
+  if (whole && carried === stated("data")) say("good", "The text and the data of this page are as they were made.");
 }
 
 async function checkHashes() {
@@ -396,7 +406,7 @@ async function checkAll() {
     say("none", "This browser offers no WebCrypto here (it wants https, localhost or a local file), so nothing was checked again.");
     return;
   }
-  byId("compare").hidden = false;
+  byId("compare").hidden = byId("shown").hidden = false;
   byId("file").addEventListener("change", compareFiles);
   await checkFile();
   await checkHashes();
@@ -416,6 +426,7 @@ addEventListener("afterprint", () => {
   for (const details of closed.splice(0)) details.open = false;
 });
 
+byId("unrun").hidden = true;
 showRecords();
 setTimeout(async () => {
   try {

@@ -29,6 +29,7 @@ __all__ = ["MARK", "build"]
 
 MARK: Final = b'<meta name="generator" content="otel-audit report'
 """Stands near the beginning of every report."""
+_UNREAD: Final = frozenset({"noscript", "script", "style"})
 _NOTHING: Final = Given()
 
 
@@ -63,18 +64,18 @@ def build(report: Report, given: Given = _NOTHING, *, now: datetime | None = Non
         "again": draw_command(given),
     }
     style, script = _read("page.css"), _read("page.js")
-    return Template(_read("page.html")).substitute(
+    page = Template(_read("page.html"))
+    parts = dict(
         stated,
         title=VERDICTS[report.verdict][2],
         version=__version__,
         style=style,
-        script=script,
         style_digest=_csp_digest(style),
         script_digest=_csp_digest(script),
-        data=data,
         data_digest=sha256(data.encode()).hexdigest(),
-        stated_digest=sha256("".join(map(_text_of, stated.values())).encode()).hexdigest(),
     )
+    text = _text_of(page.substitute(parts, script="", data="", stated_digest=""))
+    return page.substitute(parts, script=script, data=data, stated_digest=sha256(text.encode()).hexdigest())
 
 
 def _read(name: str) -> str:
@@ -86,18 +87,26 @@ def _csp_digest(text: str) -> str:
 
 
 class _Text(HTMLParser):
-    """The text of a piece of HTML, as a browser's `textContent` gives it."""
+    """The text in a page's body, as a browser that runs scripts has it, without that of scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
         self.pieces: list[str] = []
+        self._within: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self._within.add(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._within.discard(tag)
 
     def handle_data(self, data: str) -> None:
-        self.pieces.append(data)
+        if "body" in self._within and not self._within & _UNREAD:
+            self.pieces.append(data)
 
 
 def _text_of(html: str) -> str:
     parser = _Text()
     parser.feed(html)
     parser.close()
-    return "".join(parser.pieces)
+    return "".join(parser.pieces).strip()

@@ -228,6 +228,31 @@ def test_a_page_whose_text_was_changed_says_so(
     assert "The text of this page is not the one" in checks(page)
 
 
+@pytest.mark.parametrize("place", ["<main>", '<section aria-labelledby="map-title">', "</main>", "</body>", "</html>"])
+def test_a_page_to_which_text_was_added_says_so(place: str, visit: Open, hostile_report: Path, tmp_path: Path) -> None:
+    text = hostile_report.read_text()
+    assert text.count(place) == 1
+    copy = tmp_path / "copy.html"
+    copy.write_text(text.replace(place, f"{place}<p>All of it is intact.</p>"))
+    page = visit(copy)
+
+    assert "This file was changed after it was made" in alarm(page)
+    assert "The text of this page is not the one" in checks(page)
+
+
+def test_a_page_whose_script_is_kept_from_running_claims_nothing(
+    browser: Any, signed_report: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy.html"
+    copy.write_text(signed_report.read_text().replace("script-src 'sha256-", "script-src 'sha256-A", 1))
+    page = browser.new_page()
+    page.goto(copy.as_uri())
+
+    assert page.get_by_text("the page's script has not run").is_visible()
+    assert not page.get_by_text("This shows that the file is whole").is_visible()
+    page.close()
+
+
 def test_another_script_in_the_page_does_not_run(visit: Open, signed_report: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.html"
     copy.write_text(signed_report.read_text().replace("<main>", "<main><script>window.pwned = 6</script>"))
