@@ -10,7 +10,7 @@ import os
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.checkpoint import stream_of
 from otel_audit.integrity.durable import replace_file
-from otel_audit.integrity.publishing import SignedHead
+from otel_audit.integrity.publishing import AnchorError, SignedHead
 from otel_audit.sinks.urls import read_options, split_url
 
 __all__ = ["DirectoryAnchor"]
@@ -39,12 +39,15 @@ class DirectoryAnchor:
         """Replace the stream's file, atomically.
 
         Raises:
-            OSError: the file is as it was.
+            AnchorError: the file is as it was.
         """
         origin = head.checkpoint.origin
         stream = stream_of(origin)
         name = origin.replace("/", "_") if stream is None else stream
-        replace_file(os.path.join(self._directory, f"{name}.checkpoint"), head.note.encode(), 0o644)
+        try:
+            replace_file(os.path.join(self._directory, f"{name}.checkpoint"), head.note.encode(), 0o644)
+        except OSError as error:  # not made here: an empty directory in place of a mount would be no anchor
+            raise AnchorError(f"{self._directory}: {error.strerror or type(error).__name__}") from error
 
     def close(self) -> None:
         """Nothing is held."""

@@ -284,6 +284,15 @@ def test_a_directory_elsewhere_has_the_newest_checkpoint(make_writer: Any, tmp_p
     assert Checkpoint.parse(parse_note(note).text).size == 5
 
 
+def test_a_directory_that_is_not_there_is_named(make_writer: Any, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    writer = make_writer(anchors=[AnchorPlan("elsewhere", lambda: DirectoryAnchor(gone))])
+    writer.log()
+    writer.checkpointer.close(0)
+    assert writer.reports[0] == f"anchor elsewhere does not take checkpoints: {gone}: No such file or directory"
+    assert not gone.exists()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_child_signs_nothing_of_its_parents_stream(make_writer: Any, tmp_path: Path) -> None:
     writer = make_writer(
