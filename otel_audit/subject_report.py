@@ -20,6 +20,7 @@ __all__ = ["Erasure", "Report", "SealedValue", "Sighting", "report_on"]
 ERASED: Final = "erased"
 NO_KEY: Final = "no key"
 CHANGED: Final = "changed"
+CUT: Final = "cut"
 OPENED: Final = "opened"
 
 
@@ -30,7 +31,8 @@ class SealedValue(NamedTuple):
     key: str
     """The id of the key that it is sealed under."""
     state: str
-    """`opened`; `erased`: it was destroyed, says a record; `no key`: not here; `changed`: it does not open."""
+    """`opened`; `erased`: it was destroyed, says a record; `no key`: not here; `cut`: it was too long to be
+    kept whole, says the record, and cannot be opened; `changed`: it does not open."""
     value: Any = None
 
 
@@ -185,7 +187,9 @@ def _open(path: str, text: str, key: SubjectKey | None, record: Mapping[str, Any
     try:
         return SealedValue(path, form[1], OPENED, open_sealed(key, text, path, record))
     except ValueError:
-        return SealedValue(path, form[1], CHANGED)
+        noted = record.get("audit", {}).get("altered", ())
+        cut = any(isinstance(note, dict) and (note.get("path"), note.get("why")) == (path, "cut") for note in noted)
+        return SealedValue(path, form[1], CUT if cut else CHANGED)
 
 
 def _tell_erased(value: SealedValue, erased: Collection[str]) -> SealedValue:

@@ -16,7 +16,13 @@ __all__ = ["HELP", "add_arguments", "run"]
 
 HELP = "Find all records about one person, and open their sealed fields while the key is there."
 
-_STYLES: dict[str, Style] = {"opened": "good", "erased": "dim", "no key": "doubtful", "changed": "bad"}
+_STYLES: dict[str, Style] = {
+    "opened": "good",
+    "erased": "dim",
+    "no key": "doubtful",
+    "cut": "doubtful",
+    "changed": "bad",
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
