@@ -82,7 +82,7 @@ def _mark(findings: Iterable[Finding], stream: StreamSummary, gathered: Gathered
     counts: Counter[str] = Counter()
     for found in findings:
         state = "missing" if found.code in _MISSING else "altered" if found.severity is Severity.TAMPERED else "doubt"
-        counts[state] += 1
+        counts[state if found.severity is Severity.TAMPERED else "doubt"] += 1
         for column in _columns(found, stream, gathered):
             states[column] = min(state, states.get(column, state), key=_STATES.index)
     moments = gathered.moments

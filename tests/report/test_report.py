@@ -54,6 +54,13 @@ def seqs(page: str, stream: str | None = None) -> list[int]:
     return sorted(record["seq"] for record in found if stream in {None, record["stream"]})
 
 
+@pytest.mark.parametrize("name", ["incomplete-pruned", "incomplete-gap"])
+def test_the_map_calls_nothing_grave_that_the_verdict_does_not(name: str) -> None:
+    text = text_of(report_on(VECTORS / name))
+    assert "! 1 open" in text
+    assert "✘" not in text
+
+
 @pytest.mark.parametrize("name", sorted(json.loads((VECTORS / "expected.json").read_text())))
 def test_the_exit_code_is_that_of_verify(name: str, tmp_path: Path) -> None:
     journal, output = str(VECTORS / name), tmp_path / "report.html"
