@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from otel_audit.cli.output import escape, paint, say
 
@@ -17,6 +17,7 @@ __all__ = ["HELP", "add_arguments", "run"]
 HELP = "Destroy the key of a person's sealed fields, and record that it was destroyed."
 
 _NOT_THERE = 5
+_SIGNING: Final = ("signing_key_file", "second_signing_key_file", "record_signatures", "mac_key_file")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -74,8 +75,8 @@ def run(args: argparse.Namespace) -> int:
         return _report(args, keys, [])
     given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "signing_key_file": args.key}
     if args.key is None and settings.signing_key_file is not None:  # a policy may demand it of each stream
-        anchors = [anchor.as_json() for anchor in settings.anchors]
-        given |= {"signing_key_file": settings.signing_key_file, "anchors": anchors}
+        given |= {name: getattr(settings, name) for name in _SIGNING}
+        given["anchors"] = [anchor.as_json() for anchor in settings.anchors]
     trail = build_trail({name: value for name, value in given.items() if value is not None}, {})
     try:
         ids = erase(trail, keys, args.subject, by=args.by or getpass.getuser(), reason=args.reason, named=named)
