@@ -14,7 +14,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from itertools import repeat
 from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
 
@@ -183,7 +183,7 @@ class Stream:
         self._in_doubt = False
         self._lock = threading.Lock()
         self._holder = 0
-        self._held_for_fork = False
+        self._stillness: Generator[None, None, None] | None = None
         self._gap = _Gap()
 
     @property
@@ -329,9 +329,10 @@ class Stream:
 
         The stream is open and there is no gap to fill. Returns the waiting record if it did not go that way.
         """
+        thread = _get_ident()  # before: a signal handler can come behind a call, and must find who holds the lock
         with self._lock:  # unlike `acquire`, nothing can come between taking it and the promise to release it
             try:
-                self._holder = _get_ident()
+                self._holder = thread
                 if not self._plain:
                     waiting = _Waiting(head)
                     self._waiting.append(waiting)
@@ -364,9 +365,10 @@ class Stream:
     def _drain_waiting(self) -> None:
         if self._is_inside():
             return  # called from inside our own write, by a signal handler or __del__: it is taken along
+        thread = _get_ident()
         with self._lock:
             try:
-                self._holder = _get_ident()
+                self._holder = thread
                 self._drain()
             finally:
                 self._holder = 0
@@ -555,10 +557,11 @@ class Stream:
         """
         if self._is_inside():
             raise RuntimeError("the audit trail is in the middle of a write; do this from outside of it")
+        thread = _get_ident()
         try:
             with self._lock:
                 try:
-                    self._holder = _get_ident()
+                    self._holder = thread
                     return work()
                 finally:
                     self._holder = 0
@@ -608,16 +611,25 @@ class Stream:
 
     def stand_still(self) -> None:
         """Before a fork: let no thread be in the middle of a record."""
-        self._held_for_fork = not self._is_inside()
-        if self._held_for_fork:
-            self._lock.acquire()
-            self.store.lock.acquire()
+        if not self._is_inside():
+            self._stillness = self._keep_still()
+            next(self._stillness)
+
+    def _keep_still(self) -> Generator[None, None, None]:
+        thread = _get_ident()
+        with self._lock:
+            try:
+                self._holder = thread  # so that what a signal handler of this thread records is taken along by `go_on`
+                with self.store.lock:
+                    yield
+            finally:
+                self._holder = 0
 
     def go_on(self, child: str) -> None:
         """In the parent: note that a child was made, whose stream will be `child`."""
-        if self._held_for_fork:
-            self.store.lock.release()
-            self._lock.release()
+        if self._stillness is not None:
+            next(self._stillness, None)
+            self._stillness = None
         if self._waiting:
             self._drain_unless_held()
         if self._opened:
@@ -631,6 +643,8 @@ class Stream:
                 "seq": self._chain.seq,
                 "hash": self._chain.last_hash,
             }
+        for one in (*self._waiting, *self._under_way):
+            one.is_over = True  # the parent writes it; here nobody is to wait for it
         self.lost = 0
         self.store.forget()
         self._reset(child)

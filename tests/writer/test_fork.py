@@ -327,3 +327,73 @@ os._exit(0)
     finally:
         os.kill(pid, signal.SIGKILL)
     assert len(records(tmp_path)) == 5
+
+
+SIGNALLED = """
+import os, signal, sys
+from pathlib import Path
+
+os.register_at_fork(before=lambda: signalling and os.kill(os.getpid(), signal.SIGUSR1))  # runs last, for it is first
+
+from tests.writer.trails import open_trail
+
+signalling = False
+with open_trail(Path(sys.argv[1])) as trail:
+    trail.record("a.before")
+    signal.signal(signal.SIGUSR1, lambda *_: trail.record("a.handler"))
+    signalling = True
+    child = os.fork()
+    signalling = False
+    if child == 0:
+        trail.record("a.child")
+        trail.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    trail.record("a.behind")
+"""
+
+
+def test_a_signal_handler_that_logs_while_its_thread_forks_waits_for_nobody(tmp_path: Path) -> None:
+    run_python(SIGNALLED, tmp_path)
+    heard = events(tmp_path)
+    assert [heard.count(f"a.{name}") for name in ("before", "handler", "child", "behind")] == [1, 1, 1, 1]
+    assert verified(tmp_path).exit_code == 0
+
+
+FORKED_IN_WAIT = """
+import os, signal, sys, threading
+from pathlib import Path
+from tests.writer.trails import open_trail
+
+with open_trail(Path(sys.argv[1])) as trail:
+    trail.record("a.before")
+    children = []
+    def fork(*_):
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        free.set()
+        children.append(os.fork())
+    signal.signal(signal.SIGUSR1, fork)
+    free, held = threading.Event(), threading.Event()
+    def hold():
+        with trail.stream._lock:  # and leaves it to the fork to write what waits
+            held.set()
+            free.wait(10)
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(10)
+    threading.Timer(0.1, lambda: os.kill(os.getpid(), signal.SIGUSR1)).start()
+    trail.record("a.waited")  # sleeps until the handler, in which it is forked
+    if children == [0]:
+        trail.record("a.child")
+        trail.close()
+        os._exit(0)
+    holder.join()
+    assert os.waitpid(children[0], 0)[1] == 0
+"""
+
+
+def test_a_process_forked_by_a_signal_handler_in_a_wait_for_a_writer_goes_on(tmp_path: Path) -> None:
+    run_python(FORKED_IN_WAIT, tmp_path)
+    heard = events(tmp_path)
+    assert [heard.count(f"a.{name}") for name in ("before", "waited", "child")] == [1, 1, 1]
+    assert verified(tmp_path).exit_code == 0

@@ -13,7 +13,7 @@ import threading
 import time
 import types
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,18 @@ def places(code: types.CodeType) -> frozenset[int]:
 @contextmanager
 def raising(error: BaseException, after: int) -> Iterator[list[bool]]:
     """Raise `error` at the given one of the places in the writer where a signal's handler could raise it."""
-    left, raised = [after], [False]
+
+    def throw() -> None:
+        raise error
+
+    with handling(throw, after) as raised:
+        yield raised
+
+
+@contextmanager
+def handling(handle: Callable[[], object], after: int) -> Iterator[list[bool]]:
+    """Call `handle` at the given one of the places in the writer where a signal's handler can run."""
+    left, handled = [after], [False]
 
     def trace(frame: Any, event: str, argument: object) -> Any:
         if f"{os.sep}otel_audit{os.sep}" not in frame.f_code.co_filename:
@@ -47,14 +58,14 @@ def raising(error: BaseException, after: int) -> Iterator[list[bool]]:
         if event == "opcode" and frame.f_lasti in places(frame.f_code):
             left[0] -= 1
             if left[0] == 0:
-                raised[0] = True
-                raise error
+                handled[0] = True
+                handle()
         return trace
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
-        yield raised
+        yield handled
     finally:
         sys.settrace(before)
 
@@ -151,6 +162,38 @@ def test_ctrl_c_at_any_bytecode_of_a_record(tmp_path: Path) -> None:
     assert set(confirmed) <= set(kept)
     report = verified(tmp_path)
     assert report.exit_code in {0, 3}, report.findings.listed[:3]
+
+
+def within(seconds: float, work: Callable[[], object]) -> bool:
+    """Tell whether something comes to an end; its thread is left behind if it does not."""
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return not thread.is_alive()
+
+
+@pytest.mark.parametrize("durability", ["process", "relaxed", "always"])
+def test_a_signal_handler_that_logs_at_any_bytecode_of_a_record_waits_for_nobody(
+    tmp_path: Path, durability: Any
+) -> None:
+    heard: list[int] = []
+
+    def work() -> None:
+        with open_trail(tmp_path, durability=durability) as trail:
+            trail.record("a.b", {}, {"n": 0})
+            for n in range(1, 400):
+                with handling(lambda n=n: (heard.append(n), trail.record("a.handler")), n) as handled:  # type: ignore[misc]
+                    trail.record("a.b", {}, {"n": n})
+                if not handled[0]:
+                    break
+
+    assert within(20, work), f"it hangs at the {heard[-1]}th place"
+    if not heard:
+        pytest.skip("this Python traces no bytecodes")
+    assert len(heard) > 30
+    assert events(tmp_path).count("a.handler") == len(heard)
+    assert numbers(tmp_path) == list(range(len(heard) + 2))
+    assert verified(tmp_path).exit_code == 0
 
 
 def test_ctrl_c_while_closing_leaves_a_journal_that_goes_on(tmp_path: Path) -> None:
