@@ -84,9 +84,9 @@ def admit(
     except Exception as error:  # noqa: BLE001 - attributes of a record made by hand may be anything; the event must live
         return door.admit(
             data={"unreadable": type(record).__name__},
-            level=_text(record.levelname),
-            logger=_text(record.name),
-            message=text_of(record.msg),
+            level=_text(getattr(record, "levelname", "")),
+            logger=_text(getattr(record, "name", "")),
+            message=text_of(getattr(record, "msg", "")),
             notes=[Alteration("/", f"unreadable: {type(error).__name__}")],
         )
 

@@ -612,8 +612,9 @@ class Stream:
     def stand_still(self) -> None:
         """Before a fork: let no thread be in the middle of a record."""
         if not self._is_inside():
-            self._stillness = self._keep_still()
-            next(self._stillness)
+            stillness = self._keep_still()
+            next(stillness)
+            self._stillness = stillness  # not before: until now it may be another thread that forks
 
     def _keep_still(self) -> Generator[None, None, None]:
         thread = _get_ident()
@@ -627,9 +628,9 @@ class Stream:
 
     def go_on(self, child: str) -> None:
         """In the parent: note that a child was made, whose stream will be `child`."""
-        if self._stillness is not None:
-            next(self._stillness, None)
-            self._stillness = None
+        stillness, self._stillness = self._stillness, None
+        if stillness is not None:
+            next(stillness, None)
         if self._waiting:
             self._drain_unless_held()
         if self._opened:

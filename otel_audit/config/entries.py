@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -17,6 +18,9 @@ from otel_audit.sinks.urls import SinkUrl, split_url
 from .kinds import Kind, show
 
 __all__ = ["Entry", "EntryReader"]
+
+_ALIKE: Final = 0.8
+"""How alike a name and an option that any entry has must be for the one to be the other, misspelt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,8 @@ class EntryReader:
                 raise ConfigurationError(f"{self.what} {parts}: the option {name!r} is given in the URL and beside it")
             if name in self.common:
                 common[name] = self._common_value(parts, name, value)
+            elif near := get_close_matches(name, self.common, 1, _ALIKE):
+                raise ConfigurationError(f"{self.what} {parts}: there is no option {name!r}; did you mean {near[0]!r}?")
             elif value is not None:
                 own[name] = self._spell(parts, name, value)
         base = url.partition("?")[0]

@@ -11,12 +11,15 @@ __all__ = ["DEFAULT_SECRET_NAMES", "MASK", "glob", "name_patterns", "plain_name"
 
 MASK: Final = "[redacted]"
 
+_COUNTED: Final = "(prompt|completion|input|output|total|max|min|cached|cache_read|cache_creation|reasoning|used)"
+"""What stands before `_tokens` where language models count them."""
+
 DEFAULT_SECRET_NAMES: Final = (
     r"pass(word|wd|phrase)?",
     r"pwd",
     r"secrets?",
     r".*(password|passwd|passphrase|secret|(api|private|access|signing|encryption|account)_?key)s?(_?\d{1,2})?",
-    r"(.*_)?(token|tokens|jwt|otp|totp|pin|cvv|cvc|mfa_code)",
+    rf"(?!.*{_COUNTED}_tokens\Z)(.*_)?(token|tokens|jwt|otp|totp|pin|cvv|cvc|mfa_code)",
     r"(proxy_)?authori[sz]ation",
     r"(set_)?cookies?",
     r"x_(api_key|auth_token|csrf_token|amz_security_token)",

@@ -54,7 +54,11 @@ _T, _U, _I = Severity.TAMPERED, Severity.UNREADABLE, Severity.INCOMPLETE
 
 CHAIN_CODES: Final[dict[str, Code]] = {
     # One line, by itself.
-    "NOT_A_RECORD": Code(_T, "Bytes that are no record stand among records: inserted, or a record destroyed.", _KEEP),
+    "NOT_A_RECORD": Code(
+        _T,
+        "Bytes that are no record stand among records: inserted, or a record destroyed.",
+        "If the program writes other lines to the same output, check it with --mixed; else: " + _KEEP,
+    ),
     "OVERLONG_LINE": Code(_T, "A line is longer than the format allows; no writer makes such a line.", _KEEP),
     "DUPLICATE_MEMBER": Code(
         _T,
@@ -205,7 +209,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     ),
     "UNREADABLE": Code(_U, "The file could not be read to its end.", "Check permissions, or the file's integrity."),
     "MISSING_PATH": Code(Severity.EMPTY, "There is no such file.", "Check the path; a missing log is never a pass."),
-    "EMPTY": Code(Severity.EMPTY, "No record was found.", "Check the path; an emptied log is never a pass."),
+    "EMPTY": Code(
+        Severity.EMPTY,
+        "No record was found.",
+        "Check the path; an emptied log is never a pass. Lines that a pipeline parsed and rewrote need --from-parsed.",
+    ),
     # Signatures that OpenTelemetry pipelines make (`audit.integrity.*`).
     "OTEL_SIGNATURE_BAD": Code(
         _T,

@@ -147,6 +147,7 @@ def test_a_bare_scheme_in_yaml_needs_no_quotes(tmp_path: Path) -> None:
         ({"sinks": [{"url": "stdout:?name=a", "name": "b"}]}, "'name' is given in the URL and beside it"),
         ({"sinks": [{"url": "stdout:", "name": {}}]}, "the option 'name' is a word, a number, or a list of words"),
         ({"sinks": [{"url": "stdout:", "route": {"levle": 3}}]}, "route has no rule 'levle'; did you mean 'level'?"),
+        ({"sinks": [{"url": "stdout:", "reqired": True}]}, "no option 'reqired'; did you mean 'required'?"),
         ({"sinks": [{"url": "stdout:", "required": "x"}]}, "required is 'x'; it must be true or false"),
         (
             {"journal": "/x", "sinks": ["file:///a", {"url": "file:///b", "name": "file:/a"}]},

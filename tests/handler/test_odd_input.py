@@ -277,6 +277,16 @@ def test_records_made_by_hand(journal: Path, record: dict[str, Any]) -> None:
     check(journal)
 
 
+@pytest.mark.parametrize("attribute", ["levelname", "msg", "args", "created", "exc_info", "exc_text", "stack_info"])
+def test_a_record_without_one_of_its_attributes_is_kept(tmp_path: Path, attribute: str) -> None:
+    with open_trail(tmp_path) as trail:
+        record = logging.makeLogRecord({"name": "shop", "levelno": 20, "levelname": "INFO", "msg": "paid"})
+        delattr(record, attribute)
+        AuditHandler(trail).handle(record)
+    assert len(named(tmp_path, "log.record")) == 1
+    assert verified(tmp_path).exit_code == 0
+
+
 def test_a_time_that_is_none_becomes_now_and_says_so(journal: Path) -> None:
     record = log_alone(journal, created=float("nan"))
     assert record["@timestamp"].startswith("20")

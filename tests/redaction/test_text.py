@@ -113,6 +113,7 @@ def test_a_known_form_is_masked(secret: Secret) -> None:
         "KeyError: 'password'",
         "<b>hello</b>",
         "token_count=5 tokens_used: 12",
+        "max_tokens=2048 prompt_tokens=12345678 completion_tokens: 12345678",
         "passenger=alice author=bob keyboard: qwerty monkey=see",
         "session_id=abc123",
         "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABgQC7",

@@ -397,3 +397,33 @@ def test_a_process_forked_by_a_signal_handler_in_a_wait_for_a_writer_goes_on(tmp
     heard = events(tmp_path)
     assert [heard.count(f"a.{name}") for name in ("before", "waited", "child")] == [1, 1, 1]
     assert verified(tmp_path).exit_code == 0
+
+
+FORKING_THREADS = """
+import os, sys, threading
+from pathlib import Path
+from tests.writer.trails import open_trail
+
+with open_trail(Path(sys.argv[1])) as trail:
+    trail.record("a.before")
+    def fork():
+        for _ in range(20):
+            child = os.fork()
+            if child == 0:
+                trail.record("a.child")
+                trail.close()
+                os._exit(0)
+            os.waitpid(child, 0)
+            trail.record("a.parent")
+    threads = [threading.Thread(target=fork) for _ in range(4)]
+    for thread in threads: thread.start()
+    for thread in threads: thread.join()
+"""
+
+
+def test_threads_that_fork_at_the_same_time_lose_nothing(tmp_path: Path) -> None:
+    done = run_python(FORKING_THREADS, tmp_path)
+    assert done.stderr == ""
+    heard = events(tmp_path)
+    assert [heard.count(f"a.{name}") for name in ("before", "parent", "child")] == [1, 80, 80]
+    assert verified(tmp_path).exit_code == 0
