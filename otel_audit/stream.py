@@ -31,6 +31,8 @@ OnFailure = Literal["warn", "raise", "block"]
 T = TypeVar("T")
 
 _MOST_PER_WRITE: Final = 512
+_MOST_WAITING: Final = 16_384
+"""Records that `relaxed` leaves to a thread whose write does not come to an end; what comes then waits for it."""
 _get_ident = threading.get_ident
 
 _RETRY_INTERVAL: Final = 0.05
@@ -316,7 +318,7 @@ class Stream:
         waiting = _Waiting(head)
         self._waiting.append(waiting)
         pause = _SHORTEST_PAUSE
-        while waits and not waiting.is_over and not self._is_inside():
+        while (waits or len(self._waiting) > _MOST_WAITING) and not waiting.is_over and not self._is_inside():
             if self._lock.locked():
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)

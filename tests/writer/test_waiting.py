@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from otel_audit import AuditHandler
 from otel_audit.trail import AuditTrail
-from tests.writer.trails import open_trail, records, verified
+from tests.writer.trails import named, open_trail, records, verified
 
 
 class Slow:
@@ -87,4 +91,36 @@ def test_a_record_that_comes_during_other_work_on_the_stream_is_written_right_be
         worker[0].join(30)
         assert trail.stream.records == 3, "by the thread that did the other work, before it went on"
         other[0].join(30)
+    assert verified(tmp_path).exit_code == 0
+
+
+def test_what_relaxed_leaves_to_a_write_that_does_not_end_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("otel_audit.stream._MOST_WAITING", 20)
+    done = 0
+
+    def log(_: int) -> None:
+        nonlocal done
+        for _ in range(50):
+            logger.info("a")
+            done += 1
+
+    with open_trail(tmp_path, durability="relaxed", heartbeat=0) as trail:
+        logger = logging.Logger("busy")
+        logger.addHandler(AuditHandler(trail))
+        logger.info("first")
+        slow = Slow(trail)
+        threads = in_threads(1, lambda _: logger.info("writer"))
+        slow.await_write()
+        threads += in_threads(1, log)
+        await_waiting(trail, 21)
+        threading.Event().wait(0.05)  # time to leave more
+        left, waiting = done, trail.stream.waiting
+        for _ in range(100):
+            slow.let_go()
+        for thread in threads:
+            thread.join(30)
+    assert (left, waiting) == (20, 21)
+    assert len(named(tmp_path, "log.record")) == 52
     assert verified(tmp_path).exit_code == 0
