@@ -134,7 +134,8 @@ class Shipper:
     def start(self) -> None:
         """Start the thread, if it does not run."""
         with self._starting:
-            self._stop.clear()
+            if self._stop.is_set():  # else an Event's lock is left alone: a signal handler may come here in the middle
+                self._stop.clear()
             if self._thread is not None and self._thread.is_alive():
                 return
             thread = threading.Thread(target=self._run, name=f"otel-audit-{self.name}", daemon=True)

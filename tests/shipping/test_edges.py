@@ -401,3 +401,15 @@ def test_whoever_waits_for_a_stream_that_was_finished_before_is_told_at_once(tmp
         shipper.close()
         waiter.join(15)
         assert told == [True]
+
+
+def test_a_signal_handler_in_the_middle_of_asking_for_the_thread_can_ask_for_it_itself(make_trail: Make) -> None:
+    trail = make_trail(FakeSink(), durability="ack", required=True)
+    trail.record("a.first")
+    (ours,) = (each for each in trail._companions if isinstance(each, Shipper))
+    lock = ours._stop._cond  # type: ignore[attr-defined]  # what an Event holds while it is told something
+    asked = threading.Thread(target=ours.start, daemon=True)
+    with lock:
+        asked.start()
+        asked.join(5)
+        assert not asked.is_alive()
