@@ -317,8 +317,11 @@ class AuditTrail:
             return True
         return all([companion.wait_for(stream, seq, deadline) for companion in self._companions])  # noqa: C419
 
-    def close(self, timeout: float = 10.0) -> bool:
-        """Close the stream, flush the sinks, stop the threads; False if a sink did not confirm in time.
+    def close(self, timeout: float = 5.0) -> bool:
+        """Close the stream, flush the sinks, stop the threads; False if a sink did not confirm in `timeout` seconds.
+
+        By default half of what container runtimes give a process between SIGTERM and SIGKILL. What is not confirmed is
+        in the journal, for the next process or `otel-audit ship`.
 
         A record that comes later opens a new stream.
         """
