@@ -166,6 +166,21 @@ def test_a_passing_record_is_held_to_the_line_in_its_attributes(tmp_path: Path) 
     assert [found.detail for found in mismatches(check(tmp_path, document))] == ["audit.actor.id"]
 
 
+@pytest.mark.parametrize("make", [lambda: sent(history()), tagged], ids=["sink", "processor"])
+def test_a_log_record_that_claims_to_be_a_record_and_holds_no_line_is_found(
+    tmp_path: Path, make: Callable[[], Document]
+) -> None:
+    document = make()
+    forged = json.loads(json.dumps(log_records(document)[2]))
+    forged["body"] = {"stringValue": "alice left"}
+    forged["attributes"] = [pair for pair in forged["attributes"] if pair["key"] != "log.record.original"]
+    log_records(document).append({"body": {"stringValue": "no audit"}, "attributes": []})
+    assert check(tmp_path, document).exit_code == 0
+    log_records(document).append(forged)
+    report = check(tmp_path, document)
+    assert (report.exit_code, [found.detail for found in mismatches(report)]) == (1, ["the line itself"])
+
+
 def hits() -> Document:
     lines = [line.decode().rstrip("\n") for line in history()]
     return {"hits": {"hits": [{"_source": ecs_document(json.loads(line), line)} for line in lines]}}
