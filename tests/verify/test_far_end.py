@@ -340,6 +340,26 @@ def test_a_signature_that_was_taken_away_is_missed(tmp_path: Path, signer: Recor
     assert [(each.code, each.count) for each in report.findings.listed] == [("OTEL_SIGNATURE_MISSING", 1)]
 
 
+@pytest.mark.parametrize("beside", [[], [0]], ids=["all", "all but one"])
+@pytest.mark.parametrize("wrap", [lambda line: line, lambda line: json.dumps({"resourceLogs": [], "x": line.decode()})])
+def test_signatures_are_missed_where_the_records_around_the_lines_were_taken_away(
+    tmp_path: Path, signer: RecordSigner, beside: list[int], wrap: Callable[[bytes], bytes | str]
+) -> None:
+    wrapped = [wrap(line.rstrip()) for line in history()]
+    lines = [each.decode() if isinstance(each, bytes) else each for each in wrapped]
+    lines = [*(json.dumps(sent(history()[:1], signer)) for _ in beside), *lines]
+    path = tmp_path / "export.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    report = verify([path], otel_keys=KEYS, unordered=True)
+    missing = [each.count for each in report.findings.listed if each.code == "OTEL_SIGNATURE_MISSING"]
+    assert (report.exit_code, missing, report.otel_signatures) == (4, [4], len(beside))
+
+
+def test_the_sentence_does_not_deny_the_signatures_that_were_checked(tmp_path: Path, signer: RecordSigner) -> None:
+    assert "no signature" not in check(tmp_path, sent(history(), signer), otel_keys=KEYS).sentence
+    assert "no signature" in check(tmp_path, sent(history())).sentence
+
+
 def test_the_command_takes_certificates_and_secrets(
     tmp_path: Path, signer: RecordSigner, capsys: pytest.CaptureFixture[str]
 ) -> None:
