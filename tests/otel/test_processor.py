@@ -397,6 +397,14 @@ def test_what_another_processor_made_of_the_attributes_neither_loses_an_event_no
     assert [record["message"] for record in events_in(journal)] == ["invoice deleted"]
 
 
+def test_names_may_be_of_a_kind_of_string(trail: AuditTrail, journal: Path) -> None:
+    class Name(str):
+        __slots__ = ()
+
+    emit(provider_of(AuditLogRecordProcessor(trail)), attributes={Name(name): value for name, value in AUDIT.items()})
+    assert events_in(journal)[0]["audit"]["actor"]["id"] == "alice"
+
+
 @pytest.mark.parametrize("argument", ["trail", "next"])
 def test_an_argument_of_the_wrong_kind_is_refused_at_once(argument: str) -> None:
     with pytest.raises(ConfigurationError, match=f"{argument} must be .*, not str"):
