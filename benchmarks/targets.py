@@ -84,7 +84,7 @@ def _processor(samples: list[Sample]) -> list[Target]:
         ("the same, with an `audit` mapping", AUDIT, 0.8),
     )
     return [
-        *(Target(what, True, 0.8, added(samples, task_name(case, 1), alone)) for what, case in cases),
+        *(Target(what, True, bound, added(samples, task_name(case, 1), alone)) for what, case, bound in cases),
         Target("processor / none, for records that are no audit", True, 1.05, _no_audit(samples, alone)),
     ]
 

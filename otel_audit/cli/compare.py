@@ -23,8 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print a machine-readable report (otel-audit.compare/1)")
     parser.epilog = (
         "exit codes: 0 the same, 1 they contradict each other, 2 unreadable, 3 one lacks a whole stream or records at "
-        "a stream's beginning or end, 5 nothing there. Lines may come in any order. Whether a copy fits together in "
-        "itself is what `otel-audit verify` says."
+        "a stream's beginning or end, 5 nothing there. Lines may come in any order. Both are record lines as they were "
+        "sealed; what a store dumps, with the lines inside documents, is for `otel-audit reconcile`. Whether a copy "
+        "fits together in itself is what `otel-audit verify` says."
     )
 
 
@@ -113,13 +114,19 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
+def _hint(copy: _Copy) -> str:
+    return "" if copy.streams else " (if a store dumped it, use `otel-audit reconcile`)"
+
+
 def _faults(copy: _Copy) -> list[dict[str, Any]]:
     found = [
         _difference("fault", name, seq, f"stands in {copy.path} in two versions")
         for name, stream in copy.streams.items()
         for seq in stream.forks
     ]
-    found += [_difference("fault", None, None, f"{place} is no record as it was sealed") for place in copy.faults]
+    found += [
+        _difference("fault", None, None, f"{place} is no record as it was sealed{_hint(copy)}") for place in copy.faults
+    ]
     return found
 
 

@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
+from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadWriteLogRecord
 
 from otel_audit.errors import ConfigurationError
@@ -41,7 +42,8 @@ def choose(select: Select) -> Chooser:
 
     A mapping may hold `attributes` (names: the record has one of them), `event_names` and `loggers` (names or
     patterns; for loggers, `shop` takes in `shop.cart`), and `level` (a severity's name or number: at least this). All
-    that are given must hold. None selects what has one of `AUDIT_ATTRIBUTES`.
+    that are given must hold. None selects what has one of `AUDIT_ATTRIBUTES`. A record of which the SDK's count limit
+    took attributes has one of them, whatever they are: it may have been the first that went.
 
     Raises:
         ConfigurationError: an unknown key, level, or type.
@@ -82,7 +84,15 @@ def read_event_name(record: ReadWriteLogRecord, attributes: Mapping[str, Any]) -
 
 
 def _has_any(names: frozenset[str]) -> Chooser:
-    return lambda _, attributes: not attributes.keys().isdisjoint(names)
+    def matches(record: ReadWriteLogRecord, attributes: Mapping[str, Any]) -> bool:
+        if not attributes.keys().isdisjoint(names):
+            return True
+        kept = record.log_record.attributes
+        if type(kept) is not BoundedAttributes or not kept.dropped:
+            return False
+        return kept.maxlen is not None and len(kept) >= kept.maxlen
+
+    return matches
 
 
 def _at_least(least: int) -> Chooser:

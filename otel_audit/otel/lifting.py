@@ -96,7 +96,7 @@ def _read_schema(data: dict[str, Any]) -> dict[str, Any] | None:
         audit.update({name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()})
     elif isinstance(given, str):
         audit["event_name"] = data.pop("audit")
-    for name in [name for name in data if name in unknown]:
+    for name in [name for name in data if name in unknown and isinstance(name, str)]:
         if name.startswith(_PREFIXES):
             if (path := _path(name)) is not None:
                 _put(audit, path, data.pop(name))

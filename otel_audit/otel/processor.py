@@ -27,6 +27,9 @@ __all__ = ["AuditLogRecordProcessor", "OnError"]
 OnError = Literal["warn", "raise"]
 
 _SDK_DISABLED: Final = "OTEL_SDK_DISABLED"
+_UNDECIDED: Final = "cannot tell whether a record is an audit event, so it is recorded"
+_NOT_PASSED_ON: Final = "the processor given as `next` did not take a record"
+_COUNT_LIMITS: Final = ("OTEL_LOGRECORD_ATTRIBUTE_COUNT_LIMIT", "OTEL_ATTRIBUTE_COUNT_LIMIT")
 _LENGTH_LIMITS: Final = ("OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "OTEL_ATTRIBUTE_VALUE_LENGTH_LIMIT")
 
 
@@ -47,7 +50,7 @@ class AuditLogRecordProcessor(LogRecordProcessor):
             on as it came; or the exception (`raise`), out of its logging call, the record going nowhere.
 
     Raises:
-        ConfigurationError: `select` or `on_error` is unusable.
+        ConfigurationError: an argument is unusable.
     """
 
     def __init__(
@@ -60,6 +63,10 @@ class AuditLogRecordProcessor(LogRecordProcessor):
     ) -> None:
         if on_error not in ("warn", "raise"):
             raise ConfigurationError(f"on_error is {on_error!r}; it must be 'warn' or 'raise'")
+        if trail is not None and not isinstance(trail, AuditTrail):
+            raise ConfigurationError(f"trail must be what otel_audit.configure() returned, not {type(trail).__name__}")
+        if next is not None and not callable(getattr(next, "on_emit", None)):
+            raise ConfigurationError(f"next must be a log record processor, not {type(next).__name__}")
         self._trail = trail
         self._next = next
         self._is_audit = choose(select)
@@ -89,16 +96,17 @@ class AuditLogRecordProcessor(LogRecordProcessor):
         if kind is Tagged:  # another processor of ours has sealed it
             self._pass_on(log_record)
             return
-        attributes: dict[str, Any] = given.copy() if kind is BoundedAttributes else dict(given or ())  # type: ignore[union-attr]
+        attributes: dict[str, Any] = {}
         try:
+            attributes = given.copy() if kind is BoundedAttributes else dict(given or ())  # type: ignore[union-attr]
             chosen = self._is_audit(log_record, attributes)
-        except Exception as error:  # noqa: BLE001 - `select` is the application's code
-            self._fail(error)
+        except Exception as error:  # noqa: BLE001 - `select` and what another processor put there are not ours
+            self._fail(error, _UNDECIDED)
             chosen = True  # a record too many, rather than one too few
         if chosen:
             self._record(log_record, attributes)
         elif self._next is not None:
-            self._next.on_emit(log_record)
+            self._pass_on(log_record)
 
     def enabled(self, **_: Any) -> bool:
         """Return True: an audit event must not be thought unwanted."""
@@ -167,24 +175,22 @@ class AuditLogRecordProcessor(LogRecordProcessor):
         self._handing_on = True
         try:
             while self._to_hand_on:
-                self._try_to_pass_on(self._to_hand_on.popleft())
+                self._pass_on(self._to_hand_on.popleft())
         finally:
             self._handing_on = False
 
-    def _try_to_pass_on(self, log_record: ReadWriteLogRecord) -> None:
-        try:
-            self._pass_on(log_record)
-        except Exception as error:  # noqa: BLE001 - as above
-            self._fail(error)
-
     def _pass_on(self, log_record: ReadWriteLogRecord) -> None:
-        if self._next is not None:
+        if self._next is None:
+            return
+        try:
             self._next.on_emit(log_record)
+        except Exception as error:  # noqa: BLE001 - as above
+            self._fail(error, _NOT_PASSED_ON)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, error: Exception, what: str = "an audit event was not sealed") -> None:
         if self._raises:
             raise error
-        notice(f"an audit event was not sealed: {type(error).__name__}: {error}", subject="processor")
+        notice(f"{what}: {type(error).__name__}: {error}", subject=what)
 
     def _look_around(self) -> None:
         """With the first record, see where among the provider's processors this one stands."""
@@ -222,6 +228,14 @@ def _say_what_limits() -> None:
             "go on recording.",
             subject="sdk disabled",
         )
+    for variable in _COUNT_LIMITS:
+        if os.environ.get(variable, "").strip():
+            notice(
+                f"{variable} is set: the SDK drops a record's first attributes before the audit processor sees it, "
+                "those that make it an audit event as well. What lost some is recorded, whatever it was, and says so; "
+                "unset it, or use AuditHandler",
+                subject=variable,
+            )
     for variable in _LENGTH_LIMITS:
         if os.environ.get(variable, "").strip():
             notice(

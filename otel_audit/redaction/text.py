@@ -5,7 +5,7 @@ What is found (in `forms`): values beside a name that says "secret" (`password=.
 signed URLs, private keys in PEM (RFC 7468), JSON Web Tokens (RFC 7519), and tokens that their issuers gave a prefix to
 be found by.
 
-Almost no line holds any of that, so that finding out is what has to be cheap: `may_hold` looks for four bytes, and for
+Almost no line holds any of that, so that finding out is what has to be cheap: `may_hold` looks for four marks, and for
 some sixty beginnings in one pass (aho-corasick). It may be wrong in one direction only.
 """
 
@@ -28,9 +28,9 @@ _BEGINNINGS: Final = (
     *("pwd:", "cret:", "oken:", "key:", "Key:", "ials:", "okie:", "tion:", "WORD:", "CRET:", "OKEN:", "KEY:", "pin:"),
     *("otp:", "jwt:", "auth:"),
 )
-"""What stands in a line that holds a secret, if it has no `=`, apostrophe, `<` and backslash (which stands before every
-quote inside text): the beginning of a token, a scheme, the end of a name in `password: hunter2`. Not more than 64, and
-none shorter than 3: beyond that the search takes five times as long."""
+"""What stands in a line that holds a secret, if it has no `=`, apostrophe, `</` and backslash (which stands before
+every quote inside text): the beginning of a token, a scheme, the end of a name in `password: hunter2`. Not more than
+64, and none shorter than 3: beyond that the search takes five times as long."""
 
 _MOST_SCANNED: Final = 1 << 20
 """Characters; more than that fits on no line."""
@@ -58,7 +58,7 @@ class TextMask:
             61 in written  # =
             or 92 in written  # backslash
             or 39 in written  # apostrophe
-            or 60 in written  # <
+            or b"</" in written  # `<` alone is in every `code.function.name` such as `<module>` and `app.<locals>.view`
             or bool(self._finds(written))
         )
 

@@ -36,6 +36,8 @@ class Documents:
         self._counted: dict[str, Finding] = {}
         self.signatures = 0
         """How many signatures were checked and are good."""
+        self.signable = 0
+        """How many lines stood where a signature covers them, be it there or not."""
 
     def take(self, opened: Opened, number: int) -> None:
         """Check the documents of one line."""
@@ -57,6 +59,7 @@ class Documents:
         from otel_audit.otel.signed import State, check_signatures
 
         for record, checked in zip(_log_records(document), check_signatures(document, self._keys), strict=True):
+            self.signable += _count_lines(record)
             if checked.state is State.GOOD:
                 self.signatures += 1
             elif checked.state is State.BAD:
@@ -96,7 +99,11 @@ def _names(record: dict[str, Any]) -> list[Any]:
 
 
 def _is_audit(record: dict[str, Any]) -> bool:
-    body = record.get("body")
-    line = body.get("stringValue") if isinstance(body, dict) else None
-    holds_line = isinstance(line, str) and looks_like_record(line.encode("utf-8", "surrogatepass"))
-    return holds_line or DRAFT_NAMES["id"] in _names(record)
+    return _count_lines(record) > 0 or DRAFT_NAMES["id"] in _names(record)
+
+
+def _count_lines(record: dict[str, Any]) -> int:
+    """Count the lines in a record's body and attributes: what a signature covers."""
+    values = [record.get("body"), *(pair.get("value") for pair in _objects(record.get("attributes")))]
+    texts = [value.get("stringValue") for value in values if isinstance(value, dict)]
+    return sum(isinstance(text, str) and looks_like_record(text.encode("utf-8", "surrogatepass")) for text in texts)

@@ -1,7 +1,8 @@
 """The fields beside a line, held against the line: what search would show, and what was sealed.
 
 Only fields that this package puts there are looked at. One that is missing is no disagreement, and neither is one that
-somebody else added: both are what processors on the way do. A field that says something else than the line is.
+somebody else added: both are what processors on the way do. A field that says something else than the line is, and so
+is a log record that claims to be a record of a trail and holds no line: a search would find it, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ __all__ = ["Disagreement", "disagreements"]
 _ORIGINAL: Final = "log.record.original"
 _OURS: Final = ("audit.", "auditx.")
 _EVENT, _TIME, _TRACE, _SPAN = "event name", "timestamp", "trace id", "span id"
+_RECORD_ID: Final = re.compile(r"([0-9a-f]{32})-([0-9]{1,16})")
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _ECS_DEPTH: Final = 8
 _SHOWN: Final = 96
@@ -67,6 +69,8 @@ def _check_log_record(given: Any) -> Iterator[Disagreement]:
         yield from _check_projection(given, attributes, body)
     elif originals and _is_line(originals[0]):
         yield from _check_projection(given, attributes, originals[0], passing=True)
+    elif named := _RECORD_ID.fullmatch(str(dict(attributes).get(DRAFT_NAMES["id"]))):
+        yield Disagreement(named[1], int(named[2]), "the line itself", "a sealed line", "nothing")
 
 
 def _check_projection(

@@ -42,6 +42,10 @@ class Reading:
     other_lines: int = 0
     signatures: int = 0
     """How many signatures on OTLP records were checked and are good."""
+    held: int = 0
+    """How many lines were taken for records."""
+    signable: int = 0
+    """How many of them stood in OTLP records whose signatures were looked at."""
     sha256: str | None = None
     """Of the source as it lies there, where that was asked and it could be read to its end."""
     needs_index: bool = False
@@ -115,7 +119,7 @@ class _Judge:
 
     def finish(self) -> None:
         """Hand over the spans."""
-        self._reading.signatures = self._documents.signatures
+        self._reading.signatures, self._reading.signable = self._documents.signatures, self._documents.signable
         for span in self._spans.values():
             span.finish()
         self._reading.spans = list(self._spans.values())
@@ -150,6 +154,7 @@ class _Judge:
             kept = [place for place, line in enumerate(lines) if looks_like_record(line)]
             self._reading.other_lines += len(lines) - len(kept)
             lines, numbers = [lines[place] for place in kept], [numbers[place] for place in kept]
+        self._reading.held += len(lines)
         if not self._rules.parsed_copy and self._ordered and self._take_runs(lines, numbers):
             return
         for line, number in zip(lines, numbers, strict=True):

@@ -101,6 +101,7 @@ class Report:
             records=counted(self.records, "record"),
             streams=counted(len(self.streams), "stream"),
             beyond=self.tier.sentence + self._stamps(),
+            signature="checkpoint" if self.otel_signatures else "signature",
         )
         return said if found is self.verdict else f"{said} With --strict this is a failure."
 
@@ -141,7 +142,7 @@ _SENTENCES: Final = {
     Severity.NOTE: (
         "Proved: {records} in {streams} are unchanged, in order and complete from first to last by their own chain. "
         "Not proved: that nobody wrote the whole chain anew, or removed whole streams newer than the last one that "
-        "another names; no signature and no anchor was checked."
+        "another names; no {signature} and no anchor was checked."
     ),
     Severity.INCOMPLETE: (
         "Proved: nothing contradicts; {records} in {streams} are unchanged and in order by their own chain. "

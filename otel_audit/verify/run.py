@@ -121,6 +121,8 @@ def verify(
     streams = links.streams
     records = sum(stream.records for stream in streams.values())
     _note_emptiness(readings, records, findings)
+    if otel_keys is not None:
+        _miss_signatures(readings, findings)
     proved = evidence.finish(streams, links.cuts_of)
     return Report(
         sources=len(readings),
@@ -210,6 +212,14 @@ def _note_emptiness(readings: Sequence[Reading], records: int, findings: Finding
             findings.add(Finding("EMPTY_SEGMENT", reading.source.path, stream=reading.source.stream))
     if nothing:
         findings.add(Finding("EMPTY", readings[0].source.path))
+
+
+def _miss_signatures(readings: Sequence[Reading], findings: Findings) -> None:
+    """Find lines that lie outside of OTLP records: whoever takes a signature away may take the record around it too."""
+    for reading in readings:
+        if (bare := reading.held - reading.signable) > 0:
+            detail = "lines outside of OTLP records"
+            findings.add(Finding("OTEL_SIGNATURE_MISSING", reading.source.path, detail=detail, count=bare))
 
 
 def _what_is_missing(path: str) -> str:

@@ -268,3 +268,16 @@ def test_the_answer_is_a_line_for_people(
     assert capsys.readouterr().out == "THE SAME: 10 records in 1 streams\n"
     assert main(["compare", one, copy_of(tmp_path, "two", lines[:4])]) == 3
     assert "SHORTER" in capsys.readouterr().out
+
+
+def test_a_dump_of_a_store_is_sent_to_the_command_that_reads_it(
+    tmp_path: Path, make_stream: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make_stream()
+    made.log(2)
+    one, dump = tmp_path / "one.jsonl", tmp_path / "dump.jsonl"
+    one.write_bytes(b"".join(made.lines))
+    dump.write_text(json.dumps({"body": [line.decode().rstrip() for line in made.lines]}) + "\n")
+    assert main(["compare", str(one), str(dump)]) == 1
+    assert "use `otel-audit reconcile`" in capsys.readouterr().out
+    assert main(["reconcile", str(one), str(dump)]) == 0

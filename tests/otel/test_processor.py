@@ -200,6 +200,20 @@ def test_what_the_sdk_limits_took_is_noted(trail: AuditTrail, journal: Path, mon
 
 
 @pytest.mark.filterwarnings("ignore:Log record attributes were dropped")
+def test_a_record_that_may_have_lost_what_made_it_audit_is_recorded(
+    trail: AuditTrail, journal: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "3")  # the SDK drops the first attributes, not the last
+    provider = provider_of(AuditLogRecordProcessor(trail))
+    emit(provider, "audit", attributes={**AUDIT, "a": 1, "b": 2, "c": 3})
+    emit(provider, "as many as may be", attributes={"a": 1, "b": 2, "c": 3})
+    [sealed] = events_in(journal)
+    assert sealed["message"] == "audit"
+    assert sealed["audit"]["altered"] == [{"length": 2, "path": "/data", "why": "attributes dropped by the SDK"}]
+    assert "OTEL_ATTRIBUTE_COUNT_LIMIT is set" in capfd.readouterr().err
+
+
+@pytest.mark.filterwarnings("ignore:Log record attributes were dropped")
 def test_limits_mutating_processors_and_a_short_queue_change_nothing_that_is_sealed(
     trail: AuditTrail, journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,8 +365,11 @@ def test_a_failing_next_does_not_reach_the_caller_unless_asked(
     def fail(_: Any) -> None:
         raise ValueError("broken exporter")
 
-    emit(provider_of(AuditLogRecordProcessor(trail, next=Collecting(fail))), attributes=AUDIT)
-    assert "broken exporter" in capfd.readouterr().err
+    for attributes in (AUDIT, {}):
+        emit(provider_of(AuditLogRecordProcessor(trail, next=Collecting(fail))), attributes=attributes)
+    said = capfd.readouterr().err
+    assert "`next` did not take a record: ValueError: broken exporter" in said
+    assert "not sealed" not in said
     with pytest.raises(ValueError, match="broken exporter"):
         emit(provider_of(AuditLogRecordProcessor(trail, next=Collecting(fail), on_error="raise")), attributes=AUDIT)
     assert len(events_in(journal)) == 2
@@ -366,7 +383,32 @@ def test_a_failing_select_records_rather_than_not(
 
     emit(provider_of(AuditLogRecordProcessor(trail, select=fail)))
     assert len(events_in(journal)) == 1
-    assert "KeyError" in capfd.readouterr().err
+    assert "it is recorded: KeyError" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("attributes", [{**AUDIT, 7: "seven"}, [1, 2]], ids=["key", "type"])
+def test_what_another_processor_made_of_the_attributes_neither_loses_an_event_nor_reaches_the_caller(
+    trail: AuditTrail, journal: Path, attributes: Any
+) -> None:
+    def replace(record: Any) -> None:
+        record.log_record.attributes = attributes
+
+    emit(provider_of(Collecting(replace), AuditLogRecordProcessor(trail)))
+    assert [record["message"] for record in events_in(journal)] == ["invoice deleted"]
+
+
+def test_names_may_be_of_a_kind_of_string(trail: AuditTrail, journal: Path) -> None:
+    class Name(str):
+        __slots__ = ()
+
+    emit(provider_of(AuditLogRecordProcessor(trail)), attributes={Name(name): value for name, value in AUDIT.items()})
+    assert events_in(journal)[0]["audit"]["actor"]["id"] == "alice"
+
+
+@pytest.mark.parametrize("argument", ["trail", "next"])
+def test_an_argument_of_the_wrong_kind_is_refused_at_once(argument: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"{argument} must be .*, not str"):
+        AuditLogRecordProcessor(**{argument: "batch"})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("first", ["handler", "sdk"])

@@ -178,6 +178,12 @@ def test_the_test_of_a_whole_line_misses_no_form(secret: Secret) -> None:
     assert TextMask(lambda name: False).may_hold(line)
 
 
+@pytest.mark.parametrize("where", ["<module>", "<lambda>", "create_app.<locals>.view"])
+def test_where_a_call_stands_is_no_reason_to_look_closer(where: str) -> None:
+    line = jcs({"data": {"code.function.name": where}, "message": "order placed"})
+    assert not TextMask(lambda name: False).may_hold(line)
+
+
 def test_the_test_of_a_whole_line_knows_every_issued_beginning() -> None:
     assert [begin for begin in _ISSUED if not any(known in begin for known in _BEGINNINGS)] == []
 

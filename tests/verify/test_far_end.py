@@ -166,6 +166,21 @@ def test_a_passing_record_is_held_to_the_line_in_its_attributes(tmp_path: Path) 
     assert [found.detail for found in mismatches(check(tmp_path, document))] == ["audit.actor.id"]
 
 
+@pytest.mark.parametrize("make", [lambda: sent(history()), tagged], ids=["sink", "processor"])
+def test_a_log_record_that_claims_to_be_a_record_and_holds_no_line_is_found(
+    tmp_path: Path, make: Callable[[], Document]
+) -> None:
+    document = make()
+    forged = json.loads(json.dumps(log_records(document)[2]))
+    forged["body"] = {"stringValue": "alice left"}
+    forged["attributes"] = [pair for pair in forged["attributes"] if pair["key"] != "log.record.original"]
+    log_records(document).append({"body": {"stringValue": "no audit"}, "attributes": []})
+    assert check(tmp_path, document).exit_code == 0
+    log_records(document).append(forged)
+    report = check(tmp_path, document)
+    assert (report.exit_code, [found.detail for found in mismatches(report)]) == (1, ["the line itself"])
+
+
 def hits() -> Document:
     lines = [line.decode().rstrip("\n") for line in history()]
     return {"hits": {"hits": [{"_source": ecs_document(json.loads(line), line)} for line in lines]}}
@@ -323,6 +338,26 @@ def test_a_signature_that_was_taken_away_is_missed(tmp_path: Path, signer: Recor
     report = check(tmp_path, document, otel_keys=KEYS)
     assert (report.exit_code, report.otel_signatures) == (4, 3)
     assert [(each.code, each.count) for each in report.findings.listed] == [("OTEL_SIGNATURE_MISSING", 1)]
+
+
+@pytest.mark.parametrize("beside", [[], [0]], ids=["all", "all but one"])
+@pytest.mark.parametrize("wrap", [lambda line: line, lambda line: json.dumps({"resourceLogs": [], "x": line.decode()})])
+def test_signatures_are_missed_where_the_records_around_the_lines_were_taken_away(
+    tmp_path: Path, signer: RecordSigner, beside: list[int], wrap: Callable[[bytes], bytes | str]
+) -> None:
+    wrapped = [wrap(line.rstrip()) for line in history()]
+    lines = [each.decode() if isinstance(each, bytes) else each for each in wrapped]
+    lines = [*(json.dumps(sent(history()[:1], signer)) for _ in beside), *lines]
+    path = tmp_path / "export.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    report = verify([path], otel_keys=KEYS, unordered=True)
+    missing = [each.count for each in report.findings.listed if each.code == "OTEL_SIGNATURE_MISSING"]
+    assert (report.exit_code, missing, report.otel_signatures) == (4, [4], len(beside))
+
+
+def test_the_sentence_does_not_deny_the_signatures_that_were_checked(tmp_path: Path, signer: RecordSigner) -> None:
+    assert "no signature" not in check(tmp_path, sent(history(), signer), otel_keys=KEYS).sentence
+    assert "no signature" in check(tmp_path, sent(history())).sentence
 
 
 def test_the_command_takes_certificates_and_secrets(
