@@ -62,11 +62,25 @@ def _is_note(raw: bytes) -> bool:
 
 def _check_signature(line: bytes, raw: bytes, policy: Policy) -> str:
     from otel_audit.integrity.checkpoint import origin_of
+    from otel_audit.integrity.heads import key_types
+    from otel_audit.integrity.note import NoteError
+    from otel_audit.integrity.proof import QuorumError
     from otel_audit.integrity.recordsign import check_record
 
     entry = _read_record(line)
     keys = [key for key in policy.logs if key in policy.log_keys(origin_of(key.name, entry.stream))]
     signers = check_record(raw, entry.stream, entry.seq, entry.computed, keys)
+    if not policy.quorum_met([]):
+        raise QuorumError(
+            f"a record's own signature carries no cosignatures, and the policy demands quorum {policy.quorum!r}; "
+            "ask for a proof (prove without --signature)"
+        )
+    if policy.each_type and len(key_types(keys)) > 1:
+        raise NoteError(
+            "note-type-missing",
+            "a record's own signature is of one key, and the policy demands one of each type; ask for a proof "
+            "(prove without --signature)",
+        )
     return (
         f"record {entry.stream}-{entry.seq} of {entry.time} is the one that {', '.join(signers)} signed; what stands "
         "before and behind it, and whether it is still in the log, this does not show"

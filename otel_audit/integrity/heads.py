@@ -10,7 +10,7 @@ from otel_audit.integrity.epochs import EpochAttestation
 from otel_audit.integrity.note import Attestation, NoteError, VerifierKey, open_note, parse_note, split_vkey
 from otel_audit.integrity.policy import Policy
 
-__all__ = ["TrustedHead", "trust"]
+__all__ = ["TrustedHead", "key_types", "trust"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,8 @@ class TrustedHead:
         return max((each.time for each in (*self.signers, *self.cosigners) if each.time is not None), default=None)
 
 
-def _types(keys: Iterable[VerifierKey]) -> set[int]:
+def key_types(keys: Iterable[VerifierKey]) -> set[int]:
+    """Return the types of these keys (the first byte of their material)."""
     return {split_vkey(key.vkey)[1][0] for key in keys}
 
 
@@ -59,7 +60,7 @@ def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:
     signers = tuple(each for each in found if (each.key.name, each.key.key_id) in ours)
     if not signers:
         raise NoteError("note-no-known-signature", f"no log key of the policy signed for {checkpoint.origin[:200]!r}")
-    if policy.each_type and (lacking := _types(logs) - _types(each.key for each in signers)):
+    if policy.each_type and (lacking := key_types(logs) - key_types(each.key for each in signers)):
         named = ", ".join(f"0x{kind:02x}" for kind in sorted(lacking))
         raise NoteError("note-type-missing", f"no key of type {named} signed for {checkpoint.origin[:200]!r}")
     cosigners = tuple(each for each in found if each not in signers)

@@ -25,7 +25,7 @@ from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, birth_of, stream
 from otel_audit.integrity.epochs import EpochKey
 from otel_audit.integrity.findings import Finding, Severity, Tier
 from otel_audit.integrity.growing import GrowingTree
-from otel_audit.integrity.heads import TrustedHead, trust
+from otel_audit.integrity.heads import TrustedHead, key_types, trust
 from otel_audit.integrity.merkle import HASH_SIZE, Frontier
 from otel_audit.integrity.note import NoteError, VerifierKey, decode_base64, parse_note, short_vkey
 from otel_audit.integrity.pins import Pins
@@ -316,11 +316,13 @@ class StreamIntegrity:
         return _Stop(checkpoint.size, epoch, final, checkpoint, head, source, seq)
 
     def _is_revoked(self, head: TrustedHead) -> bool:
+        """Tell whether revoked keys made so many of its signatures that the others are not what the policy asks."""
         origin, size = head.checkpoint.origin, head.checkpoint.size
-        return all(
-            any(revocation.covers(signer.key, origin, size) for revocation in self._revocations)
-            for signer in head.signers
-        )
+        keys = [each.key for each in head.signers]
+        good = [key for key in keys if not any(each.covers(key, origin, size) for each in self._revocations)]
+        if self._policy is not None and self._policy.each_type:
+            return key_types(good) != key_types(keys)
+        return not good
 
     def _follow_keys(self, head: TrustedHead, seq: int) -> None:
         signers = {each.key.vkey for each in head.signers}

@@ -121,6 +121,8 @@ class _Followed:
                 )
                 if self.records is not None and statement.event == Control.SIGNATURES:
                     self.records.take(statement.data, statement.seq)
+                elif self.records is not None and statement.event == Control.CHECKPOINT:
+                    self.records.cover(statement.data)
                 if self.marks is not None and MARK in statement.data:
                     self.marks.take(statement.data[MARK], statement.seq)
         self._extend(trace, packed, times, trace.end, None)
