@@ -119,7 +119,7 @@ class SignedRecords:
         """Number of the first record whose hash is kept."""
         self._next = 1
         self._own = 0
-        """Number of the last record that holds the signatures of those right before it: no writer signs it with them."""
+        """Number of the last record with the signatures of those right before it: no writer signs it with them."""
         self._covered = 0
         self._findings: list[Finding] = []
 
