@@ -369,7 +369,7 @@ class Evidence:
         from otel_audit.integrity.verdict import missing_logs
 
         for stream, found in missing_logs(streams.keys(), pins=self._asked.pins, notes=[note.raw for note in notes]):
-            if cuts_of(stream):
+            if any(cut.last_seq >= int(found.expected or 0) for cut in cuts_of(stream)):
                 self._findings.add(Finding("PRUNED", stream=stream, detail=found.detail))
             else:
                 file = next((note.path for note in notes if note.stream == stream), "")

@@ -169,6 +169,14 @@ def more_is_removed_than_was_recorded(site: Site) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[10:]))
 
 
+@case("11", 1, "PIN_MISSING_LOG")
+def all_is_removed_of_a_stream_whose_beginning_was_pruned(site: Site) -> None:
+    stream = last(site).stream
+    the_beginning_of_a_stream_is_pruned(site)
+    for path in site.journal.rglob(f"{stream}.*"):
+        path.unlink()
+
+
 @case("11", 1, "CHECKPOINT_ROOT")
 def what_is_left_is_changed(site: Site) -> None:
     the_beginning_of_a_stream_is_pruned(site)
