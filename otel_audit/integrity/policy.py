@@ -47,7 +47,7 @@ _NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
 _DURATION: Final = re.compile("([1-9][0-9]{0,8})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DIRECTIVE: Final = "#!"
-_MARK: Final = re.compile(r"##? ?[^\w#]? ?")
+_MARK: Final = re.compile(r"#\S |##? ?[^\w#]? ?")
 """What a demand may begin with by mistake; a heading, `###`, is none."""
 
 

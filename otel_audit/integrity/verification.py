@@ -447,10 +447,15 @@ class StreamIntegrity:
             elif self._signed < self._tree.size:
                 count = self._tree.size - self._signed
                 self._find("UNSIGNED_TAIL", f"the last {count} of {self._tree.size} records", self._signed + 1)
-        if self._tree.size and policy.demands_anchor(last) and not self._anchored:
-            self._find("NOT_ANCHORED", "no anchor or pin covers any record", None)
-        if self._signed and policy.quorum != "none" and not self._witnessed:
-            self._find("QUORUM_MISSED", f"no checkpoint meets quorum {policy.quorum!r}", None)
+        if policy.demands_anchor(last) and self._anchored < self._tree.size:
+            which = f"the last {self._tree.size - self._anchored} of {self._tree.size} records"
+            seq = self._anchored + 1 if self._anchored else None
+            self._find("NOT_ANCHORED", f"no anchor or pin covers {which if self._anchored else 'any record'}", seq)
+        if self._signed and policy.quorum != "none" and self._witnessed < self._signed:
+            which = f"the last {self._signed - self._witnessed} of {self._signed} signed records"
+            seq = self._witnessed + 1 if self._witnessed else None
+            detail = f"over {which}" if self._witnessed else ""
+            self._find("QUORUM_MISSED", f"no checkpoint {detail} meets quorum {policy.quorum!r}".replace("  ", " "), seq)
         if policy.max_age is not None and self._signed and not ended:
             age = self._now - (self._head_time if self._head_time is not None else 0)
             if age > policy.max_age:

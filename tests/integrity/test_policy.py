@@ -185,7 +185,15 @@ def test_a_key_of_a_type_that_nobody_knows_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["#anchored always", "# ! anchored always", "##! anchored always", "# max-age: 2h", "# Signed always"]
+    "line",
+    [
+        "#anchored always",
+        "#a anchored always",
+        "# ! anchored always",
+        "##! anchored always",
+        "# max-age: 2h",
+        "# Signed always",
+    ],
 )
 def test_a_demand_whose_mark_is_misspelt_is_no_comment(line: str) -> None:
     with pytest.raises(PolicyError, match="reads like the demand"):

@@ -186,6 +186,16 @@ def what_is_left_is_changed(site: Site) -> None:
     path.write_bytes(b"".join(Log(site, path).sealed(records, behind=records[0])))
 
 
+@case("7", 3, "NOT_ANCHORED")
+def the_key_s_holder_rewrites_what_the_auditor_s_anchor_does_not_cover(site: Site) -> None:
+    site.pins.unlink()
+    log = last(site)
+    log.anchored.write_text(log.notes()[0])
+    records = log.records
+    records[-20]["message"] = "another one"
+    log.sign_anew(records)
+
+
 @case("12", 1, "SIGNED_TRUNCATED")
 def the_end_is_cut_before_the_last_anchored_size(site: Site) -> None:
     last(site).lines = last(site).lines[:250]
