@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otel_audit.integrity.checkpoint import Checkpoint
 from otel_audit.integrity.epochs import EpochAttestation
 from otel_audit.integrity.note import Attestation, NoteError, VerifierKey, open_note, parse_note, split_vkey
 from otel_audit.integrity.policy import Policy
+from otel_audit.integrity.statements import Revocation
 
-__all__ = ["TrustedHead", "key_types", "trust"]
+__all__ = ["TrustedHead", "is_revoked", "key_types", "trust"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,14 @@ class TrustedHead:
 def key_types(keys: Iterable[VerifierKey]) -> set[int]:
     """Return the types of these keys (the first byte of their material)."""
     return {split_vkey(key.vkey)[1][0] for key in keys}
+
+
+def is_revoked(head: TrustedHead, policy: Policy, revocations: Sequence[Revocation]) -> bool:
+    """Tell whether revoked keys made so many of a head's signatures that the others are not what the policy asks."""
+    origin, size = head.checkpoint.origin, head.checkpoint.size
+    keys = [each.key for each in head.signers]
+    good = [key for key in keys if not any(each.covers(key, origin, size) for each in revocations)]
+    return key_types(good) != key_types(keys) if policy.each_type else not good
 
 
 def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:

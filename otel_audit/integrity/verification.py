@@ -25,7 +25,7 @@ from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, birth_of, stream
 from otel_audit.integrity.epochs import EpochKey
 from otel_audit.integrity.findings import Finding, Severity, Tier
 from otel_audit.integrity.growing import GrowingTree
-from otel_audit.integrity.heads import TrustedHead, key_types, trust
+from otel_audit.integrity.heads import TrustedHead, is_revoked, trust
 from otel_audit.integrity.merkle import HASH_SIZE, Frontier
 from otel_audit.integrity.note import NoteError, VerifierKey, decode_base64, parse_note, short_vkey
 from otel_audit.integrity.pins import Pins
@@ -306,7 +306,7 @@ class StreamIntegrity:
             except NoteError as error:
                 self._find(_CODES.get(error.code, "CHECKPOINT_MALFORMED"), str(error), seq)
                 return None
-            if self._is_revoked(head):
+            if is_revoked(head, self._policy, self._revocations):
                 self._find("KEY_REVOKED", f"a checkpoint over {checkpoint.size} records", seq)
                 return None
         if head is not None or self._origin == self.stream:
@@ -314,15 +314,6 @@ class StreamIntegrity:
         seal = None if head is None else head.seal
         epoch, final = (-1, False) if seal is None else (seal.epoch, seal.final)
         return _Stop(checkpoint.size, epoch, final, checkpoint, head, source, seq)
-
-    def _is_revoked(self, head: TrustedHead) -> bool:
-        """Tell whether revoked keys made so many of its signatures that the others are not what the policy asks."""
-        origin, size = head.checkpoint.origin, head.checkpoint.size
-        keys = [each.key for each in head.signers]
-        good = [key for key in keys if not any(each.covers(key, origin, size) for each in self._revocations)]
-        if self._policy is not None and self._policy.each_type:
-            return key_types(good) != key_types(keys)
-        return not good
 
     def _follow_keys(self, head: TrustedHead, seq: int) -> None:
         signers = {each.key.vkey for each in head.signers}
@@ -455,7 +446,9 @@ class StreamIntegrity:
             which = f"the last {self._signed - self._witnessed} of {self._signed} signed records"
             seq = self._witnessed + 1 if self._witnessed else None
             detail = f"over {which}" if self._witnessed else ""
-            self._find("QUORUM_MISSED", f"no checkpoint {detail} meets quorum {policy.quorum!r}".replace("  ", " "), seq)
+            self._find(
+                "QUORUM_MISSED", f"no checkpoint {detail} meets quorum {policy.quorum!r}".replace("  ", " "), seq
+            )
         if policy.max_age is not None and self._signed and not ended:
             age = self._now - (self._head_time if self._head_time is not None else 0)
             if age > policy.max_age:

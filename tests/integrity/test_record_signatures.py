@@ -21,7 +21,7 @@ from otel_audit.integrity.opening import open_signer
 from otel_audit.integrity.policy import Policy, read_vkey
 from otel_audit.integrity.recordsign import RecordSigner, SignedRecords
 from otel_audit.integrity.seedfile import provision
-from otel_audit.integrity.signatures import Ed25519Signer
+from otel_audit.integrity.signatures import Ed25519Signer, sign_note
 from otel_audit.integrity.statements import Revocation
 from otel_audit.verify import Report, verify
 from tests.integrity.site import NAME, Log, Site
@@ -254,6 +254,25 @@ def test_a_record_s_own_signature_meets_no_quorum(
     site.policy.write_text(f"log {site.vkey}\nwitness W {named}\nquorum W\n")
     assert main(["verify-proof", f"{base}.json", f"{base}.note", "--policy", str(site.policy)]) == 3
     assert "quorum 'W'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("how", "form"), [((), "tlog-proof"), (("--signature",), "note")])
+def test_a_revoked_key_proves_no_record(site: Signed, tmp_path: Path, how: tuple[str, ...], form: str) -> None:
+    site.write()
+    base, stream = tmp_path / "evidence", site.logs[0].stream
+    assert main(["prove", str(site.journal), f"{stream}-3", *how, "-o", str(base)]) == 0
+    keys.generate(tmp_path / "revoker.pem", "security.example/keys")
+    revoker = Path(f"{tmp_path / 'revoker.pem'}.vkey").read_text().strip()
+    site.policy.write_text(f"log {site.vkey}\nquorum none\n#! revoker {revoker}\n")
+    command = ["verify-proof", f"{base}.json", f"{base}.{form}", "--policy", str(site.policy)]
+    assert main(command) == 0
+    for good, code in (({}, 4), ({f"{NAME}/{stream}": 10_000}, 0)):
+        statement = Revocation(site.vkey, 0, "stolen", good).encode()
+        note = sign_note(statement, [open_signer(tmp_path / "revoker.pem")], time=0, final=False)
+        (tmp_path / "revocation").write_text(note.encode())
+        assert main([*command, "--revocation", str(tmp_path / "revocation")]) == code
+    (tmp_path / "revocation").write_text("nothing\n")
+    assert main([*command, "--revocation", str(tmp_path / "revocation")]) == 2
 
 
 def test_a_record_without_a_signature_says_how_to_get_a_proof(site: Signed, capsys: pytest.CaptureFixture[str]) -> None:
