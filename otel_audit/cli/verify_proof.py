@@ -31,7 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--revocation", action="append", default=[], metavar="FILE", help="a key revocation; may be repeated"
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="print nothing; the exit code says it")
-    parser.epilog = "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed, 4 signed by no trusted key, or by a revoked one"
+    parser.epilog = (
+        "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed, 4 signed by no trusted key, or by a revoked one"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
