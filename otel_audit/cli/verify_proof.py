@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="print nothing; the exit code says it")
     parser.epilog = (
-        "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed, 4 signed by no trusted key, or by a revoked one"
+        "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed, 4 signed by no trusted key, or a revoked one"
     )
 
 
