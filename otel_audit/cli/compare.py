@@ -73,7 +73,7 @@ class _Copy:
 
         for source in find_sources([self.path]):
             if isinstance(source, Missing):
-                raise ConfigurationError(f"{source.path}: no such file or directory")
+                raise ConfigurationError(f"{source.path}: no such file, or no *.jsonl or *.json file under it")
             with open_source(source) as reader:
                 for part in read_blocks(reader.read):
                     if not isinstance(part, Block):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from otel_audit.integrity.checkpoint import Checkpoint
 from otel_audit.integrity.epochs import EpochAttestation
 from otel_audit.integrity.note import Attestation, NoteError, VerifierKey, open_note, parse_note, split_vkey
 from otel_audit.integrity.policy import Policy
+from otel_audit.integrity.statements import Revocation
 
-__all__ = ["TrustedHead", "trust"]
+__all__ = ["TrustedHead", "is_revoked", "key_types", "trust"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +40,17 @@ class TrustedHead:
         return max((each.time for each in (*self.signers, *self.cosigners) if each.time is not None), default=None)
 
 
-def _types(keys: Iterable[VerifierKey]) -> set[int]:
+def key_types(keys: Iterable[VerifierKey]) -> set[int]:
+    """Return the types of these keys (the first byte of their material)."""
     return {split_vkey(key.vkey)[1][0] for key in keys}
+
+
+def is_revoked(head: TrustedHead, policy: Policy, revocations: Sequence[Revocation]) -> bool:
+    """Tell whether revoked keys made so many of a head's signatures that the others are not what the policy asks."""
+    origin, size = head.checkpoint.origin, head.checkpoint.size
+    keys = [each.key for each in head.signers]
+    good = [key for key in keys if not any(each.covers(key, origin, size) for each in revocations)]
+    return key_types(good) != key_types(keys) if policy.each_type else not good
 
 
 def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:
@@ -59,7 +69,7 @@ def trust(raw: str | bytes, policy: Policy, *, now: float) -> TrustedHead:
     signers = tuple(each for each in found if (each.key.name, each.key.key_id) in ours)
     if not signers:
         raise NoteError("note-no-known-signature", f"no log key of the policy signed for {checkpoint.origin[:200]!r}")
-    if policy.each_type and (lacking := _types(logs) - _types(each.key for each in signers)):
+    if policy.each_type and (lacking := key_types(logs) - key_types(each.key for each in signers)):
         named = ", ".join(f"0x{kind:02x}" for kind in sorted(lacking))
         raise NoteError("note-type-missing", f"no key of type {named} signed for {checkpoint.origin[:200]!r}")
     cosigners = tuple(each for each in found if each not in signers)

@@ -73,6 +73,9 @@ class StreamMarks:
             said = _Statement.read(given)
             if said.stream != self._stream:
                 return  # made as another stream ended, and written into this one
+            if self._claimed is None and 0 <= said.number < self._key.number:
+                self._miss(said.number)
+                return
             if self._claimed is None:
                 self._begin(said.number)
         except (KeyError, TypeError, ValueError) as error:
@@ -113,6 +116,11 @@ class StreamMarks:
     def _sum_over(self, records: int) -> bytes | None:
         behind = self._size - records
         return self._sums[-1 - behind] if 0 <= behind < len(self._sums) else None
+
+    def _miss(self, number: int) -> None:
+        detail = f"its number is {number}, and this key begins with {self._key.number}: it is no copy made before that"
+        if not self._findings:
+            self._findings.append(Finding("NOT_MARKED", detail))
 
     def _find(self, detail: str, seq: int, expected: str | None = None, actual: str | None = None) -> None:
         if not self._findings:

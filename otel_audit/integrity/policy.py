@@ -47,6 +47,8 @@ _NUMBER: Final = re.compile("[1-9][0-9]{0,5}")
 _DURATION: Final = re.compile("([1-9][0-9]{0,8})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _DIRECTIVE: Final = "#!"
+_MARK: Final = re.compile(r"#\S |##? ?[^\w#]? ?")
+"""What a demand may begin with by mistake; a heading, `###`, is none."""
 
 
 class PolicyError(ConfigurationError):
@@ -195,6 +197,8 @@ class _Reader:
             self._fail("the last line does not end in a newline: is the file whole?")
         if not self._quorum_seen:
             self._fail("no quorum line; write `quorum none` where no witness is asked for")
+        if "signed" in self._said and not self._policy.logs:
+            self._fail("signatures are demanded, and no `log` line says whose count")
         return self._policy
 
     def _fail(self, message: str) -> NoReturn:
@@ -202,8 +206,9 @@ class _Reader:
 
     def _comment(self, items: list[str]) -> None:
         """Pass over a comment, unless it is a demand whose mark was lost."""
-        mark, word, rest = items[0], items[1] if len(items) > 1 else "", items[2:]
-        if len(mark) <= 2 and (
+        words = _MARK.sub("", " ".join(items), count=1).split() or [""]
+        word, rest = words[0].rstrip(":").lower(), words[1:]
+        if (
             (word in {"signed", "anchored"} and rest[:1] in (["always"], ["since"]))
             or (word in {"max-age", "clock-skew", "revoker", "tsa"} and len(rest) == 1)
             or [word, *rest] == ["signed-by", "each-type"]

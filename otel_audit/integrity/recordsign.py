@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from otel_audit.errors import ConfigurationError
-from otel_audit.integrity.checkpoint import origin_of
+from otel_audit.integrity.checkpoint import Checkpoint, origin_of
 from otel_audit.integrity.findings import Finding
 from otel_audit.integrity.note import (
     Note,
@@ -118,6 +118,9 @@ class SignedRecords:
         self._start = 1
         """Number of the first record whose hash is kept."""
         self._next = 1
+        self._own = 0
+        """Number of the last record with the signatures of those right before it: no writer signs it with them."""
+        self._covered = 0
         self._findings: list[Finding] = []
 
     def extend_packed(self, packed: bytes) -> None:
@@ -149,13 +152,26 @@ class SignedRecords:
         if first > self._next:
             self._miss(first)
         self._next = first + count
+        if seq == max(self._next, self._own + 1):
+            self._own = seq
         for place in range(count):
             self._check(key, first + place, packed[place * _SIZE : (place + 1) * _SIZE])
+
+    def cover(self, data: Any) -> None:
+        """Take the data of an `audit.checkpoint` record: what it covers was signed record by record before it."""
+        try:
+            size = Checkpoint.parse(parse_note(data["note"]).text).size
+        except (KeyError, TypeError, AttributeError, NoteError):
+            return  # what is wrong with checkpoints is said elsewhere
+        self._covered = max(self._covered, min(size, self._start - 1 + len(self._hashes) // _HASH_SIZE))
 
     def finish(self) -> list[Finding]:
         """Return what was found."""
         if not self._findings and not self.checked:
             return [Finding("RECORDS_NOT_SIGNED", "no record of it has a signature of its own")]
+        if not self._findings and self._covered > max(self._own, self._next - 1):
+            detail = f"records {self._next} to {self._covered} have none, though a checkpoint behind them covers them"
+            self._find("RECORDS_NOT_SIGNED", detail, self._next)
         return self._findings
 
     def _check(self, key: VerifierKey, seq: int, signature: bytes) -> None:

@@ -80,5 +80,7 @@ def missing_logs(
     for origin in pins or ():
         stream = stream_of(origin)
         if stream is not None and stream not in seen:
-            found[stream] = Finding("PIN_MISSING_LOG", f"{origin} was seen before")
+            pin = pins.get(origin) if pins is not None else None
+            size = None if pin is None else str(pin.size)
+            found[stream] = Finding("PIN_MISSING_LOG", f"{origin} was seen before", None, size, "0")
     return sorted(found.items())

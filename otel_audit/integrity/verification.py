@@ -25,7 +25,7 @@ from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, birth_of, stream
 from otel_audit.integrity.epochs import EpochKey
 from otel_audit.integrity.findings import Finding, Severity, Tier
 from otel_audit.integrity.growing import GrowingTree
-from otel_audit.integrity.heads import TrustedHead, trust
+from otel_audit.integrity.heads import TrustedHead, is_revoked, trust
 from otel_audit.integrity.merkle import HASH_SIZE, Frontier
 from otel_audit.integrity.note import NoteError, VerifierKey, decode_base64, parse_note, short_vkey
 from otel_audit.integrity.pins import Pins
@@ -306,7 +306,7 @@ class StreamIntegrity:
             except NoteError as error:
                 self._find(_CODES.get(error.code, "CHECKPOINT_MALFORMED"), str(error), seq)
                 return None
-            if self._is_revoked(head):
+            if is_revoked(head, self._policy, self._revocations):
                 self._find("KEY_REVOKED", f"a checkpoint over {checkpoint.size} records", seq)
                 return None
         if head is not None or self._origin == self.stream:
@@ -314,13 +314,6 @@ class StreamIntegrity:
         seal = None if head is None else head.seal
         epoch, final = (-1, False) if seal is None else (seal.epoch, seal.final)
         return _Stop(checkpoint.size, epoch, final, checkpoint, head, source, seq)
-
-    def _is_revoked(self, head: TrustedHead) -> bool:
-        origin, size = head.checkpoint.origin, head.checkpoint.size
-        return all(
-            any(revocation.covers(signer.key, origin, size) for revocation in self._revocations)
-            for signer in head.signers
-        )
 
     def _follow_keys(self, head: TrustedHead, seq: int) -> None:
         signers = {each.key.vkey for each in head.signers}
@@ -445,10 +438,17 @@ class StreamIntegrity:
             elif self._signed < self._tree.size:
                 count = self._tree.size - self._signed
                 self._find("UNSIGNED_TAIL", f"the last {count} of {self._tree.size} records", self._signed + 1)
-        if self._tree.size and policy.demands_anchor(last) and not self._anchored:
-            self._find("NOT_ANCHORED", "no anchor or pin covers any record", None)
-        if self._signed and policy.quorum != "none" and not self._witnessed:
-            self._find("QUORUM_MISSED", f"no checkpoint meets quorum {policy.quorum!r}", None)
+        if policy.demands_anchor(last) and self._anchored < self._tree.size:
+            which = f"the last {self._tree.size - self._anchored} of {self._tree.size} records"
+            seq = self._anchored + 1 if self._anchored else None
+            self._find("NOT_ANCHORED", f"no anchor or pin covers {which if self._anchored else 'any record'}", seq)
+        if self._signed and policy.quorum != "none" and self._witnessed < self._signed:
+            which = f"the last {self._signed - self._witnessed} of {self._signed} signed records"
+            seq = self._witnessed + 1 if self._witnessed else None
+            detail = f"over {which}" if self._witnessed else ""
+            self._find(
+                "QUORUM_MISSED", f"no checkpoint {detail} meets quorum {policy.quorum!r}".replace("  ", " "), seq
+            )
         if policy.max_age is not None and self._signed and not ended:
             age = self._now - (self._head_time if self._head_time is not None else 0)
             if age > policy.max_age:

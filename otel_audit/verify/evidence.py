@@ -121,6 +121,8 @@ class _Followed:
                 )
                 if self.records is not None and statement.event == Control.SIGNATURES:
                     self.records.take(statement.data, statement.seq)
+                elif self.records is not None and statement.event == Control.CHECKPOINT:
+                    self.records.cover(statement.data)
                 if self.marks is not None and MARK in statement.data:
                     self.marks.take(statement.data[MARK], statement.seq)
         self._extend(trace, packed, times, trace.end, None)
@@ -367,7 +369,7 @@ class Evidence:
         from otel_audit.integrity.verdict import missing_logs
 
         for stream, found in missing_logs(streams.keys(), pins=self._asked.pins, notes=[note.raw for note in notes]):
-            if cuts_of(stream):
+            if any(cut.last_seq >= int(found.expected or 0) for cut in cuts_of(stream)):
                 self._findings.add(Finding("PRUNED", stream=stream, detail=found.detail))
             else:
                 file = next((note.path for note in notes if note.stream == stream), "")

@@ -8,6 +8,7 @@ from hashlib import sha256
 import pytest
 
 from otel_audit.integrity.mac import EvolvingMac
+from otel_audit.integrity.mackey import MacKey, _leap
 
 KEY = bytes(range(32))
 
@@ -52,3 +53,13 @@ def test_the_key_it_was_given_is_gone_after_one_record() -> None:
 def test_a_key_has_32_bytes() -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         EvolvingMac(b"short")
+
+
+def test_a_late_seed_is_the_one_that_is_written_down_and_not_sought_twice() -> None:
+    seed, key = KEY, MacKey(3, KEY)
+    for _ in range(20_000):
+        seed = sha256(b"otel-audit mac next" + seed).digest()
+    assert key.of(20_003) == MacKey(20_003, seed)
+    done = _leap.cache_info().misses
+    assert key.of(20_002).of(20_003) == MacKey(20_003, seed)
+    assert _leap.cache_info().misses == done

@@ -209,6 +209,15 @@ def test_a_seed_that_was_put_back_is_used_twice(marked: Marked) -> None:
     assert marked.found() == (1, {"MAC_NUMBER_TWICE"})
 
 
+def test_a_copy_that_is_younger_than_a_stream_cannot_judge_it(marked: Marked) -> None:
+    """The file that the writer uses up, given for the verification key: nobody has tampered with anything."""
+    marked.record()
+    marked.copy = marked.key
+    report = marked.check()
+    assert (report.exit_code, set(report.findings.counts())) == (4, {"NOT_MARKED"})
+    assert "this key begins with 1" in report.findings.listed[0].detail
+
+
 def test_the_key_file_holds_only_what_comes(marked: Marked) -> None:
     first = load_mac_key(marked.copy)
     marked.record()

@@ -184,6 +184,28 @@ def test_a_key_of_a_type_that_nobody_knows_is_refused() -> None:
         Policy.parse(f"log {vkey}\nquorum none\n".encode())
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "#anchored always",
+        "#a anchored always",
+        "# ! anchored always",
+        "##! anchored always",
+        "# max-age: 2h",
+        "# Signed always",
+    ],
+)
+def test_a_demand_whose_mark_is_misspelt_is_no_comment(line: str) -> None:
+    with pytest.raises(PolicyError, match="reads like the demand"):
+        Policy.parse(f"quorum none\n{line}\n".encode())
+
+
+@pytest.mark.parametrize("line", ["#! signed always", "#! signed since 2026-11-01T00:00:00Z"])
+def test_a_demand_for_signatures_of_nobody_is_an_error(line: str) -> None:
+    with pytest.raises(PolicyError, match="no `log` line says whose count"):
+        Policy.parse(f"{line}\nquorum none\n".encode())
+
+
 def test_a_heading_of_a_comment_is_no_demand() -> None:
     policy = Policy.parse(b"### max-age 2h\n### signed-by each-type\nquorum none\n")
     assert (policy.max_age, policy.each_type) == (None, False)

@@ -21,7 +21,7 @@ from otel_audit.integrity.opening import open_signer
 from otel_audit.integrity.policy import Policy, read_vkey
 from otel_audit.integrity.recordsign import RecordSigner, SignedRecords
 from otel_audit.integrity.seedfile import provision
-from otel_audit.integrity.signatures import Ed25519Signer
+from otel_audit.integrity.signatures import Ed25519Signer, sign_note
 from otel_audit.integrity.statements import Revocation
 from otel_audit.verify import Report, verify
 from tests.integrity.site import NAME, Log, Site
@@ -117,6 +117,26 @@ def test_an_idle_process_signs_nothing_more(site: Signed) -> None:
     assert site.found() == (0, set())
 
 
+def test_a_process_that_stops_signing_records_while_it_goes_on_with_checkpoints_is_found(
+    site: Signed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trail = otel_audit.configure(
+        journal=site.journal,
+        sinks=[],
+        heartbeat=0,
+        signing_key_file=site.key,
+        record_signatures=True,
+        checkpoint_interval="1h",
+    )
+    otel_audit.record("order.pay")
+    trail.flush()
+    monkeypatch.setattr(RecordSigner, "sign", lambda *_: 0)
+    otel_audit.record("order.pay")
+    trail.close()
+    assert site.found() == (4, {"RECORDS_NOT_SIGNED"})
+    assert site.found(record_signatures=False) == (0, {"RECORD_SIGNATURES_UNCHECKED"})
+
+
 def resealed(log: Log, change: Any) -> None:
     records = log.records
     place = next(place for place, each in enumerate(records) if each["event_name"] == "audit.signatures")
@@ -143,7 +163,10 @@ def spoil(data: dict[str, Any], place: int = 2) -> None:
         pytest.param(lambda data: data.clear(), 1, "BAD_SIGNATURE", id="nothing"),
         pytest.param(lambda data: data.update(signer="x+00000000"), 4, "UNKNOWN_SIGNER", id="a stranger's"),
         pytest.param(
-            lambda data: data.update(signatures=data["signatures"][:256].rstrip("=")), 0, None, id="fewer at the end"
+            lambda data: data.update(signatures=data["signatures"][:256].rstrip("=")),
+            4,
+            "RECORDS_NOT_SIGNED",
+            id="fewer at the end",
         ),
     ],
 )
@@ -217,6 +240,39 @@ def test_a_signature_of_another_record_proves_nothing(site: Signed, tmp_path: Pa
         assert main(["prove", str(site.journal), f"{stream}-{seq}", "--signature", "-o", str(tmp_path / f"{seq}")]) == 0
     command = ["verify-proof", str(tmp_path / "3.json"), str(tmp_path / "4.note"), "--policy", str(site.policy)]
     assert main(command) == 1
+
+
+def test_a_record_s_own_signature_meets_no_quorum(
+    site: Signed, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    site.write()
+    base = tmp_path / "evidence"
+    assert main(["prove", str(site.journal), f"{site.logs[0].stream}-3", "--signature", "-o", str(base)]) == 0
+    witness = tmp_path / "w.pem"
+    assert main(["keys", "generate", str(witness), "--name", "witness.example/w", "--type", "cosignature"]) == 0
+    named = Path(f"{witness}.vkey").read_text().strip()
+    site.policy.write_text(f"log {site.vkey}\nwitness W {named}\nquorum W\n")
+    assert main(["verify-proof", f"{base}.json", f"{base}.note", "--policy", str(site.policy)]) == 3
+    assert "quorum 'W'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("how", "form"), [((), "tlog-proof"), (("--signature",), "note")])
+def test_a_revoked_key_proves_no_record(site: Signed, tmp_path: Path, how: tuple[str, ...], form: str) -> None:
+    site.write()
+    base, stream = tmp_path / "evidence", site.logs[0].stream
+    assert main(["prove", str(site.journal), f"{stream}-3", *how, "-o", str(base)]) == 0
+    keys.generate(tmp_path / "revoker.pem", "security.example/keys")
+    revoker = Path(f"{tmp_path / 'revoker.pem'}.vkey").read_text().strip()
+    site.policy.write_text(f"log {site.vkey}\nquorum none\n#! revoker {revoker}\n")
+    command = ["verify-proof", f"{base}.json", f"{base}.{form}", "--policy", str(site.policy)]
+    assert main(command) == 0
+    for good, code in (({}, 4), ({f"{NAME}/{stream}": 10_000}, 0)):
+        statement = Revocation(site.vkey, 0, "stolen", good).encode()
+        note = sign_note(statement, [open_signer(tmp_path / "revoker.pem")], time=0, final=False)
+        (tmp_path / "revocation").write_text(note.encode())
+        assert main([*command, "--revocation", str(tmp_path / "revocation")]) == code
+    (tmp_path / "revocation").write_text("nothing\n")
+    assert main([*command, "--revocation", str(tmp_path / "revocation")]) == 2
 
 
 def test_a_record_without_a_signature_says_how_to_get_a_proof(site: Signed, capsys: pytest.CaptureFixture[str]) -> None:

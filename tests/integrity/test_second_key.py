@@ -15,8 +15,11 @@ from otel_audit.errors import ConfigurationError
 from otel_audit.integrity import keys
 from otel_audit.integrity.epochs import Schedule
 from otel_audit.integrity.note import parse_note
+from otel_audit.integrity.opening import open_signer
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.seedfile import provision
+from otel_audit.integrity.signatures import sign_note
+from otel_audit.integrity.statements import Revocation
 from otel_audit.verify import Report, verify
 
 NAME = "shop.example/audit"
@@ -112,6 +115,38 @@ def test_one_record_is_proved_under_both_keys(tmp_path: Path, first: Path, secon
     stream = next((tmp_path / "k").glob("*.jsonl")).name[:32]
     assert main(["prove", str(tmp_path / "k"), f"{stream}-2", "-o", str(base)]) == 0
     assert main(command) == 4
+
+
+def test_a_revoked_key_is_not_one_of_each_type(tmp_path: Path, first: Path, second: Path) -> None:
+    record(tmp_path / "j", first, second)
+    keys.generate(tmp_path / "revoker.pem", "security.example/keys")
+    statement = Revocation(vkey(first), 0, "stolen").encode()
+    note = sign_note(statement, [open_signer(tmp_path / "revoker.pem")], time=0, final=False)
+    (tmp_path / "revocation").write_text(note.encode())
+    revoker = f"#! revoker {vkey(tmp_path / 'revoker.pem')}\n"
+    for lines, code in ((revoker, 0), (f"{revoker}#! signed-by each-type\n", 4)):
+        report = verify(
+            [tmp_path / "j"], policy=policy(first, second, lines=lines), revocations=[tmp_path / "revocation"]
+        )
+        assert report.exit_code == code
+
+
+def test_a_record_s_own_signature_is_not_one_of_each_type(
+    tmp_path: Path, first: Path, second: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"signing_key_file": first, "second_signing_key_file": second}
+    trail = otel_audit.configure(journal=tmp_path / "j", sinks=[], heartbeat=0, record_signatures=True, **names)
+    otel_audit.record("order.pay")
+    trail.close()
+    stream, base = next((tmp_path / "j").glob("*.jsonl")).name[:32], tmp_path / "evidence"
+    assert main(["prove", str(tmp_path / "j"), f"{stream}-2", "--signature", "-o", str(base)]) == 0
+    trust = tmp_path / "trust.policy"
+    command = ["verify-proof", f"{base}.json", f"{base}.note", "--policy", str(trust)]
+    trust.write_text(f"log {vkey(first)}\nlog {vkey(second)}\nquorum none\n")
+    assert main(command) == 0
+    trust.write_text(f"log {vkey(first)}\nlog {vkey(second)}\nquorum none\n#! signed-by each-type\n")
+    assert main(command) == 4
+    assert "ask for a proof" in capsys.readouterr().out
 
 
 def test_epoch_keys_go_with_a_second_key(tmp_path: Path, first: Path) -> None:

@@ -169,6 +169,14 @@ def more_is_removed_than_was_recorded(site: Site) -> None:
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[10:]))
 
 
+@case("11", 1, "PIN_MISSING_LOG")
+def all_is_removed_of_a_stream_whose_beginning_was_pruned(site: Site) -> None:
+    stream = last(site).stream
+    the_beginning_of_a_stream_is_pruned(site)
+    for path in site.journal.rglob(f"{stream}.*"):
+        path.unlink()
+
+
 @case("11", 1, "CHECKPOINT_ROOT")
 def what_is_left_is_changed(site: Site) -> None:
     the_beginning_of_a_stream_is_pruned(site)
@@ -176,6 +184,16 @@ def what_is_left_is_changed(site: Site) -> None:
     records = [json.loads(line) for line in path.read_bytes().splitlines()]
     records[5]["data"]["amount"] = 99.5
     path.write_bytes(b"".join(Log(site, path).sealed(records, behind=records[0])))
+
+
+@case("7", 3, "NOT_ANCHORED")
+def the_key_s_holder_rewrites_what_the_auditor_s_anchor_does_not_cover(site: Site) -> None:
+    site.pins.unlink()
+    log = last(site)
+    log.anchored.write_text(log.notes()[0])
+    records = log.records
+    records[-20]["message"] = "another one"
+    log.sign_anew(records)
 
 
 @case("12", 1, "SIGNED_TRUNCATED")
