@@ -9,7 +9,7 @@ TOP = dict.fromkeys(["@timestamp", "event_name", "level", "logger", "message", "
 TOP |= {"audit": dict, "data": dict, "otel": dict, "seq": int}
 AUDIT = "action actor altered category changes data_subject decision outcome phase reason request session source "
 AUDIT = {*(AUDIT + "target targets tenant version").split(" ")}
-LOSSES = {"audit.gap", "audit.pipeline.degraded", "audit.suppressed"}
+LOSSES, ELSEWHERE = {"audit.gap", "audit.pipeline.degraded", "audit.suppressed"}, {"sink failing", "anchor failing"}
 
 
 def jcs(v):
@@ -45,12 +45,12 @@ def walk(paths):
             n, event, said, start = r["seq"], r["event_name"], r.get("data", {}), end
             if s["hashes"].get(n) == r["hash"] and last in {None, n - 1} and (last := n) and not gone.add("repeat"):
                 continue  # a segment may begin with the end of the one before, if the writer had to start over
-            if s["seq"] == 0 and n > 1:
-                heads.add((own, n - 1, r["prev_hash"]))
-            else:
-                assert (n, r.get("prev_hash"), r["stream"], s["closed"]) == (s["seq"] + 1, s["hash"], own, False)
+            if s["seq"] == 0 and n > 1 and not heads.add((own, n - 1, r["prev_hash"])):
+                s |= {"seq": n - 1, "hash": r["prev_hash"]}
+            assert (n, r.get("prev_hash"), r["stream"], s["closed"]) == (s["seq"] + 1, s["hash"], own, False)
             assert ((n == 1) == (event == "audit.stream.open"), last in {None, s["seq"]}) == (True, True)
-            gone |= {event} & LOSSES | ({"clock"} if (s["at"] - r["at"]).total_seconds() > 5 else set())
+            gone |= {event} & LOSSES if said.get("cause") not in ELSEWHERE else set()
+            gone |= {"clock"} if (s["at"] - r["at"]).total_seconds() > 5 else set()
             s |= {"seq": n, "hash": r["hash"], "closed": event == "audit.stream.close", "at": r["at"]}
             s["hashes"][n], last = r["hash"], n
             if event == "audit.stream.open" and said["format"] != 1:

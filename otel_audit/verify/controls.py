@@ -17,6 +17,8 @@ __all__ = ["Claim", "Cut", "Fork", "read_control"]
 
 _ALGORITHMS: Final = {"canonical": "rfc8785", "hash": "sha256"}
 _MOST_LINKS: Final = 4096
+_DELIVERY: Final = frozenset({"sink failing", "anchor failing"})
+"""Causes that lie behind the log: its records are all here."""
 _REPEATING: Final = frozenset({"sync failed", "segment removed", "segment replaced", "segment truncated"})
 """Causes upon which the writer writes lines again, into a new segment."""
 _DEEPEST_TREE: Final = 63
@@ -140,7 +142,8 @@ def _degraded(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None
     if cause in _REPEATING:
         span.repeated_by = entry.seq
     others = ", ".join(f"{name} {value}" for name, value in sorted(data.items()) if name != "cause")
-    span.report("PIPELINE_DEGRADED", line, entry.seq, detail=f"{cause:.100}{': ' if others else ''}{others:.200}")
+    code = "DELIVERY_DEGRADED" if cause in _DELIVERY else "PIPELINE_DEGRADED"
+    span.report(code, line, entry.seq, detail=f"{cause:.100}{': ' if others else ''}{others:.200}")
 
 
 def _suppressed(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:

@@ -176,6 +176,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     "PIPELINE_DEGRADED": Code(
         _I, "The writer noticed that something interfered with its work.", "Read the cause in the record."
     ),
+    "DELIVERY_DEGRADED": Code(
+        Severity.NOTE,
+        "A sink or an anchor took nothing for a while. What is here is not touched by it.",
+        "Ask `otel-audit reconcile` whether the copy at that sink is whole.",
+    ),
     "SUPPRESSED": Code(_I, "The writer declared records that a rule kept out.", "Read the rule in the record."),
     "CLOCK_BACK": Code(_I, "The clock went back between two records.", "Order is by seq; mistrust times near here."),
     "CLOCK_STEP": Code(

@@ -195,7 +195,7 @@ def verify(*paths: Path) -> subprocess.CompletedProcess[str]:
 
 def explained_by_kills(report: str) -> bool:
     """Tell whether a verifier found nothing but what kills leave: open streams, copies, sinks that were away."""
-    expected = {"UNCLOSED", "IDENTICAL_COPIES", "TORN_REPEAT", "PIPELINE_DEGRADED"}
+    expected = {"UNCLOSED", "IDENTICAL_COPIES", "TORN_REPEAT", "DELIVERY_DEGRADED"}
     return set(re.findall(r"\b[A-Z]+(?:_[A-Z]+)+\b|\bUNCLOSED\b", report)) <= expected
 
 

@@ -99,6 +99,13 @@ def gap(directory: Path) -> None:
     put(directory, writer.events(2).close(lost=7))
 
 
+def sink_failed(directory: Path) -> None:
+    writer = Writer().open().events(2)
+    writer.control("audit.pipeline.degraded", {"cause": "sink failing", "sink": "logs", "error": "refused"})
+    writer.control("audit.pipeline.recovered", {"cause": "sink failing", "sink": "logs"})
+    put(directory, writer.events(2).close())
+
+
 def pruned(directory: Path, *, kept: int = 12) -> None:
     old = whole(1)
     cut = {"stream": old.stream, "first_seq": 1, "last_seq": 11, "last_hash": parse(old.lines[10])["hash"]}
@@ -163,6 +170,7 @@ VECTORS: Final[dict[str, tuple[int, Callable[[Path], None]]]] = {
     "intact-segments": (0, segments),
     "intact-restarts": (0, restarts),
     "intact-fork": (0, fork),
+    "intact-sink-failed": (0, sink_failed),
     "incomplete-unclosed": (3, unclosed),
     "incomplete-torn-tail": (3, torn_tail),
     "incomplete-torn-tail-declared": (3, declared_tail),

@@ -619,6 +619,14 @@ def test_bytes_added_behind_an_end_that_was_declared(tmp_path: Path) -> None:
     assert ("TORN_MISMATCH" in codes(report), report.exit_code) == (True, 1)
 
 
+@pytest.mark.parametrize("cause", ["sink failing", "anchor failing"])
+def test_what_failed_behind_the_log_takes_nothing_from_it(tmp_path: Path, cause: str) -> None:
+    writer = Writer().open().events(2)
+    writer.control("audit.pipeline.degraded", {"cause": cause, "error": "refused"})
+    report = check(tmp_path, writer.events(2).close().lines)
+    assert (codes(report), report.exit_code) == ({"DELIVERY_DEGRADED": 1}, 0)
+
+
 def test_a_stream_without_an_end(tmp_path: Path) -> None:
     report = check(tmp_path, Writer().open().events(5).lines)
     assert (codes(report), report.exit_code) == ({"UNCLOSED": 1}, 3)
@@ -633,6 +641,7 @@ def test_a_stream_without_an_end(tmp_path: Path) -> None:
             {"cause": "logger silenced", "logger": "shop", "by": "disabled"},
             "PIPELINE_DEGRADED",
         ),
+        ("audit.pipeline.degraded", {"cause": "record refused", "sink": "logs"}, "PIPELINE_DEGRADED"),
         ("audit.suppressed", {"count": 3, "rule": "sampling"}, "SUPPRESSED"),
         ("audit.gap", {"count": "three"}, "BAD_SCHEMA"),
         ("audit.heartbeat", {"interval": "x", "monotonic": 1}, "BAD_SCHEMA"),
