@@ -17,6 +17,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from hashlib import sha256
+from operator import is_
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -36,6 +37,7 @@ __all__ = [
     "jcs",
     "make_safe",
     "parse",
+    "settle_floats",
     "text_of",
 ]
 
@@ -126,6 +128,25 @@ def _are_plain(values: Collection[Any], names: HarmlessNames | None, depth: int)
             # Between these bounds, and with a fraction, both write the shortest digits without an exponent.
             return False
     return True
+
+
+def settle_floats(value: Any, depth: int = _MAX_PLAIN_DEPTH) -> Any:
+    """Return a value in which floats without a fraction are integers: JCS writes both alike, and orjson does not.
+
+    What is not changed is not copied.
+    """
+    kind = type(value)
+    if kind is float:
+        return int(value) if value.is_integer() and abs(value) <= MAX_SAFE_INTEGER else value
+    if depth == 0:
+        return value
+    if kind is dict:
+        settled = {name: settle_floats(item, depth - 1) for name, item in value.items()}
+        return value if all(map(is_, settled.values(), value.values())) else settled
+    if kind is list or kind is tuple:
+        items = [settle_floats(item, depth - 1) for item in value]
+        return value if all(map(is_, items, value)) else items
+    return value
 
 
 def canonicalize(value: dict[str, Any]) -> bytes:

@@ -12,7 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from . import context
-from .canonical import Alteration, Limits, canonicalize, canonicalize_plain, is_plain, make_safe, text_of
+from .canonical import (
+    Alteration,
+    HarmlessNames,
+    Limits,
+    canonicalize,
+    canonicalize_plain,
+    is_plain,
+    make_safe,
+    settle_floats,
+    text_of,
+)
 from .fields import ANONYMOUS, DEFAULT_EVENT, SYSTEM_ACTOR, normalize, normalize_event_name
 from .record import MAX_LINE
 from .redaction import Redactor
@@ -128,7 +138,7 @@ class Door:
         """
         if context.current() is not None or type(level) is not str or type(logger) is not str:
             return None
-        if data and not is_plain(data, self._harmless):
+        if data and not is_plain(data, self._harmless) and (data := _settle(data, self._harmless)) is None:
             return None
         try:
             record: dict[str, Any] = {
@@ -247,12 +257,23 @@ class Door:
 
 
 def _is_plain(record: dict[str, Any], redactor: Redactor) -> bool:
-    """Tell whether the names in this record are harmless and its values plain."""
+    """Tell whether the names in this record are harmless and its values plain, or can be made so without a loss."""
     audit, harmless = record["audit"], redactor.harmless
     if audit is not _LOG and not is_plain(audit, harmless):
         return False
     data = record.get("data")
-    return data is None or is_plain(data, harmless)
+    if data is None or is_plain(data, harmless):
+        return True
+    if (settled := _settle(data, harmless)) is None:
+        return False
+    record["data"] = settled
+    return True
+
+
+def _settle(data: dict[str, Any], harmless: HarmlessNames) -> dict[str, Any] | None:
+    """Return data that is plain but for floats without a fraction (`120.0`) as it is written; None for any other."""
+    settled: dict[str, Any] = settle_floats(data)
+    return settled if settled is not data and is_plain(settled, harmless) else None
 
 
 def _is_whole(record: dict[str, Any]) -> bool:

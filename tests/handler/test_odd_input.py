@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_audit import AuditHandler, twice
+from otel_audit.canonical import Limits, jcs, make_safe
 from otel_audit.chain import Chain, new_stream_id
 from otel_audit.door import Door
 from otel_audit.logrecord import admit
@@ -375,6 +376,20 @@ def test_any_object_anywhere_gives_one_canonical_line(message: Any, args: Any, e
     value = json.loads(head + b"}")
     assert rfc8785.dumps(value) == head + b"}"
     assert {"@timestamp", "audit", "event_name"} <= value.keys()
+
+
+NUMBERS = st.one_of(st.integers(), st.integers(-(2**54), 2**54).map(float), st.floats())
+
+
+@settings(deadline=None)
+@given(st.dictionaries(st.sampled_from("abc"), st.recursive(NUMBERS, lambda inner: st.lists(inner, max_size=3))))
+def test_a_number_is_spelled_alike_whichever_road_its_record_takes(data: dict[str, Any]) -> None:
+    door, given_as = Door(), repr(data)
+    door.admit("a.b", None, data)  # its names are known from here on: plain values take the short road
+    for head in (door.admit("a.b", None, data), door.admit_plain(data, 0, "INFO", "app", "message")):
+        if head is not None:
+            assert f'"data":{jcs(make_safe(data, Limits())[0]).decode()}' in head.decode() or not data
+    assert repr(data) == given_as
 
 
 @settings(max_examples=100, deadline=None)
