@@ -32,6 +32,7 @@ __all__ = ["Door", "timestamp"]
 _ROOM_FOR_TAIL = 512
 _MAX_NOTES = 32
 _SCHEMA_MEMBERS = 64
+_SHORT = Limits(depth=6, items=20, text=1024)
 _MOST_NAMES = 1024
 
 _LOG: dict[str, Any] = {"action": "LOG", "actor": ANONYMOUS, "outcome": "unknown"}
@@ -233,15 +234,21 @@ class Door:
         safe, altered = make_safe(record, self._limits)
         if not _is_whole(safe):
             raise RecursionError("the stack has no room left to spell an audit record")
-        altered = [*notes, *altered]
-        safe = (redactor or self._redactor).clean(safe, altered)
+        redactor, spelled, before = redactor or self._redactor, safe, (*notes, *altered)
+        safe = redactor.clean(spelled, altered := [*before])
         written = self._with_notes(safe, altered)
         if len(written) > self._most:
             safe["audit"].pop("altered", None)
+            if redactor.rules:  # what is sealed is cut before that
+                safe = redactor.clean(spelled, altered := [*before], most=self._limits.text)
             safe, cut = make_safe(safe, self._limits, cut_text=True)
             altered += cut
             written = self._with_notes(safe, altered)
         if len(written) > MAX_LINE - _ROOM_FOR_TAIL:
+            if redactor.rules:
+                safe = redactor.clean(spelled, altered := [*before], most=_SHORT.text)
+                safe, cut = make_safe(safe, self._limits, cut_text=True)
+                altered += cut
             written = self._with_notes(_outline(safe), [Alteration("/data", "cut", len(written)), *altered])
         return written[:-1]
 
@@ -284,8 +291,7 @@ def _is_whole(record: dict[str, Any]) -> bool:
 
 def _outline(record: dict[str, Any]) -> dict[str, Any]:
     """Return what fits on a line for certain: the schema's short values, and nothing of `data`."""
-    short = Limits(depth=6, items=20, text=1024)
     kept = {name: value for name, value in record.items() if name != "data"}
     kept["audit"] = dict(list(record["audit"].items())[:_SCHEMA_MEMBERS])
-    outline: dict[str, Any] = make_safe(kept, short, cut_text=True)[0]
+    outline: dict[str, Any] = make_safe(kept, _SHORT, cut_text=True)[0]
     return outline

@@ -101,6 +101,17 @@ class GitAnchor:
         self._run("push", "--quiet", "--", self._remote, f"{commit}:{self._reference}", deadline=deadline)
         return Receipt({**facts, "pushed": True})
 
+    def check(self) -> None:
+        """See whether the repository is there and can be written to; nothing is.
+
+        Raises:
+            AnchorError: it is not, or cannot.
+        """
+        own = self._run("rev-parse", "--absolute-git-dir", deadline=time.monotonic() + self._timeout)
+        for name in ("objects", "refs"):
+            if not os.access(os.path.join(own, name), os.W_OK | os.X_OK):
+                raise AnchorError(f"this user cannot write to {name}")
+
     def close(self) -> None:
         """Nothing is held."""
 

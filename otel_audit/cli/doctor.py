@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["HELP", "add_arguments", "run"]
 
-HELP = "Check settings, disk, clock, keys and TLS, and send a canary record to every sink."
+HELP = "Check settings, disk, clock, keys, TLS and anchors, and send a canary record to every sink."
 
 _STYLES: Final[dict[Status, Style]] = {"ok": "good", "unknown": "dim", "warn": "doubtful", "fail": "bad"}
 

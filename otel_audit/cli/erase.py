@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import getpass
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from otel_audit.cli.output import escape, paint, say
 
@@ -17,7 +17,6 @@ __all__ = ["HELP", "add_arguments", "run"]
 HELP = "Destroy the key of a person's sealed fields, and record that it was destroyed."
 
 _NOT_THERE = 5
-_SIGNING: Final = ("signing_key_file", "second_signing_key_file", "record_signatures", "mac_key_file")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from otel_audit.cli.privacy import open_subject_keys, read_pseudonym_keys, read_settings
+    from otel_audit.cli.signing import sign_as_set
     from otel_audit.config import build_trail
     from otel_audit.erasure import erase
     from otel_audit.errors import ConfigurationError
@@ -74,9 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if keys.find(args.subject) is None and not keys.is_erasing(args.subject):
         return _report(args, keys, [])
     given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "signing_key_file": args.key}
-    if args.key is None and settings.signing_key_file is not None:  # a policy may demand it of each stream
-        given |= {name: getattr(settings, name) for name in _SIGNING}
-        given["anchors"] = [anchor.as_json() for anchor in settings.anchors]
+    if args.key is None:
+        given |= sign_as_set(settings)
     trail = build_trail({name: value for name, value in given.items() if value is not None}, {})
     try:
         ids = erase(trail, keys, args.subject, by=args.by or getpass.getuser(), reason=args.reason, named=named)

@@ -23,13 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--before", type=_age, metavar="TIME", help="what was last written before: 2026-11-01, 2026-11-01T12:00Z, 30d"
     )
     limit.add_argument("--keep-bytes", type=_size, metavar="SIZE", help="the oldest, until so much is left: 10GB")
-    parser.add_argument("--key", metavar="FILE", help="key that signs the record of it; without one it is not signed")
+    parser.add_argument(
+        "--key",
+        metavar="FILE",
+        help="key that signs the record of it (default: the settings' signing_key_file, with their anchors)",
+    )
     parser.add_argument(
         "--anchor",
         action="append",
         metavar="URL",
-        help="where its checkpoint goes as well: directory:///path or another anchor",
+        help="where its checkpoint goes as well: directory:///path or another anchor (default: as --key)",
     )
+    parser.add_argument("--config", metavar="FILE", help="YAML file, in place of OTEL_PYTHON_AUDIT_CONFIG")
     parser.epilog = (
         "Whole files go, from a stream's beginning, and none that a sink with a cursor in this journal has not got, "
         "or that is still written. A record of each, `audit.prune`, is on disk before: verify then says PRUNED."
@@ -40,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
     """Remove, and say how much."""
     from pathlib import Path
 
+    from otel_audit.cli.privacy import read_settings
+    from otel_audit.cli.signing import sign_as_set
     from otel_audit.config import build_trail
     from otel_audit.errors import ConfigurationError
     from otel_audit.journal.retention import Limits
@@ -50,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
     if not journal.is_dir():
         raise ConfigurationError(f"{journal} is no directory")
     before = _journal_bytes(journal)
-    given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "anchors": args.anchor}
-    given |= {"signing_key_file": args.key}
+    given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "signing_key_file": args.key}
+    if args.key is None:
+        given |= sign_as_set(read_settings(args.config))
+    if args.anchor is not None:
+        given["anchors"] = args.anchor
     trail = build_trail({name: value for name, value in given.items() if value is not None}, {})
     store = trail.stream.store
     assert isinstance(store, JournalWriter)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from otel_audit.errors import ConfigurationError
 
+from .anchors import check_anchors
 from .application import check_app, check_sdk
 from .check import Check, Status
 from .journal import check_directory, check_filesystem, check_key, check_locks, check_sinks, check_space, check_sync
@@ -49,6 +50,7 @@ def examine(
         yield Check("settings", "ok", "usable")
         yield from _examine_journal(effective)
         yield from _examine_sinks(effective, canary=canary, timeout=timeout)
+        yield from check_anchors(effective.settings, timeout=timeout)
     if app is not None:
         yield from check_app(app)
 
@@ -92,7 +94,8 @@ def _examine_sinks(effective: Effective, *, canary: bool, timeout: float) -> Ite
     if settings.journal not in {None, "memory"}:
         yield from check_sinks(Path(str(settings.journal)), frozenset(one.name for one in configured))
     for sink, one in zip(settings.sinks, configured, strict=True):
-        yield from check_tls(sink, one.name, timeout=timeout)
+        if not sink.is_local:
+            yield from check_tls(sink.parts, one.name, timeout=timeout)
         if sink.parts.scheme == "s3":
             from otel_audit.sinks.s3 import S3Sink
 

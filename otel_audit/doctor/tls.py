@@ -7,10 +7,9 @@ import socket
 import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
-from otel_audit.config.sinks import SinkSettings
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.hosts import Endpoint, HostPolicy, parse_endpoints, resolve
 from otel_audit.sinks.tls import TlsSettings
@@ -18,13 +17,21 @@ from otel_audit.sinks.urls import SinkUrl
 
 from .check import Check
 
-__all__ = ["check_tls"]
+__all__ = ["check_connection", "check_tls"]
 
 _SOON: Final = 30
 """Days."""
 _FILES: Final = ("ca_file", "cert_file", "key_file", "key_password_file", "server_name")
 _PLAIN: Final = ("+tcp", "+http", "+grpc")
-_PORTS: Final = {"webhook": 443, "otlp": 443, "elasticsearch": 9200, "opensearch": 9200, "s3": 443}
+_PORTS: Final = {
+    "elasticsearch": 9200,
+    "opensearch": 9200,
+    "otlp": 443,
+    "s3": 443,
+    "tsa": 443,
+    "webhook": 443,
+    "witness": 443,
+}
 _OTLP_ALLOWS: Final = ("loopback", "private")
 _TODO: Final = {
     10: "renew the certificate there",  # X509_V_ERR_CERT_HAS_EXPIRED
@@ -41,22 +48,47 @@ class _Target(NamedTuple):
     tls: TlsSettings
 
 
-def check_tls(sink: SinkSettings, name: str, *, timeout: float) -> Iterator[Check]:
-    """Shake hands with every host of a sink and look at what it shows."""
+def check_tls(
+    parts: SinkUrl, name: str, *, what: Literal["records", "checkpoints"] = "records", timeout: float
+) -> Iterator[Check]:
+    """Shake hands with every host of a URL and look at what it shows.
+
+    Args:
+        parts: the URL of a sink or an anchor on the network.
+        name: its name, for the report.
+        what: `records` of a sink, `checkpoints` of an anchor, to which the environment says nothing.
+        timeout: seconds for each connection.
+    """
     label = f"TLS of {name}"
-    parts = sink.parts
-    if sink.is_local:
-        return
     try:
-        target = _find_target(parts)
+        target = _find_target(parts, by_environment=what == "records")
     except ConfigurationError as error:
-        yield Check(label, "fail", str(error), "correct the sink's URL")
+        yield Check(label, "fail", str(error), "correct its URL")
         return
     if target is None:
-        yield Check(label, "warn", "records go out in plain text", "use TLS; plain text is for tests")
+        yield Check(label, "warn", f"{what} go out in plain text", "use TLS; plain text is for tests")
         return
     for endpoint in target.endpoints:
         yield _check_endpoint(f"{label}, {endpoint}", endpoint, target, timeout)
+
+
+def check_connection(parts: SinkUrl, name: str, *, timeout: float) -> Iterator[Check]:
+    """Connect to every host of a URL without TLS."""
+    hosts = ",".join(_with_port(host, 80) for host in parts.authority.split(","))
+    try:
+        endpoints = parse_endpoints(hosts)
+    except ConfigurationError as error:
+        yield Check(name, "fail", str(error), "correct its URL")
+        return
+    target = _Target(endpoints, _policy(parts), TlsSettings())
+    for endpoint in endpoints:
+        label = f"{name}, {endpoint}"
+        try:
+            _connect(endpoint, target, timeout).close()
+        except (OSError, ConfigurationError) as error:
+            yield Check(label, "fail", f"no connection: {error}", "is it up, and open to this machine?")
+        else:
+            yield Check(label, "ok", "takes connections; none of its answers was asked for")
 
 
 def _check_endpoint(label: str, endpoint: Endpoint, target: _Target, timeout: float) -> Check:
@@ -121,8 +153,8 @@ def _chain(connection: ssl.SSLSocket) -> list[bytes]:
     return [connection.getpeercert(binary_form=True) or b""]
 
 
-def _find_target(parts: SinkUrl) -> _Target | None:
-    """Return where a sink connects to with TLS, and how; None if it does so without."""
+def _find_target(parts: SinkUrl, *, by_environment: bool) -> _Target | None:
+    """Return where a sink or anchor connects to with TLS, and how; None if it does so without."""
     base = parts.scheme.partition("+")[0]
     authority, options = parts.authority, parts.options
     if base == "s3":
@@ -130,7 +162,7 @@ def _find_target(parts: SinkUrl) -> _Target | None:
     else:
         secure = not parts.scheme.endswith(_PLAIN)
     files: dict[str, Any] = {key: options.get(key) for key in _FILES}
-    if base == "otlp":
+    if base == "otlp" and by_environment:
         from otel_audit.sinks.otlp.settings import resolve as resolve_otlp
 
         endpoint = f"{'https' if secure else 'http'}://{authority}" if authority else None
@@ -143,8 +175,13 @@ def _find_target(parts: SinkUrl) -> _Target | None:
     if not secure:
         return None
     hosts = ",".join(_with_port(host, _PORTS.get(base)) for host in authority.split(","))
-    allow = options["allow"].split(",") if "allow" in options else _OTLP_ALLOWS if base == "otlp" else ()
-    return _Target(parse_endpoints(hosts), HostPolicy(tuple(allow)), TlsSettings(**files))
+    return _Target(parse_endpoints(hosts), _policy(parts), TlsSettings(**files))
+
+
+def _policy(parts: SinkUrl) -> HostPolicy:
+    if "allow" in parts.options:
+        return HostPolicy(tuple(parts.options["allow"].split(",")))
+    return HostPolicy(_OTLP_ALLOWS if parts.scheme.startswith("otlp") else ())
 
 
 def _find_bucket(options: Mapping[str, str]) -> tuple[bool, str]:

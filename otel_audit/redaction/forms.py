@@ -94,6 +94,8 @@ _ASSIGNED_VALUE: Final = re.compile(
     r"""|(?P<list>[\[(]\s?)(?:[bru]?(?P<each>\\*["'])[^\n]{0,1024}?(?<!\\)(?P=each)(?:,\s?)?){1,100}"""
     rf"|(?P<bare>{_BARE})"
 )
+_OBJECT: Final = re.compile(r"""\{(?:\s|\\+[nrt])*\\*["']""")
+_BRACKET_OR_QUOTE: Final = re.compile(r"""[{}]|\\*["']""")
 _HEADER: Final = re.compile(
     r"""(?P<kept>\b(?:proxy-)?authori[sz]ation\\*["']?\s{0,2}[:=]\s{0,2}\\*["']?)"""
     r"(?P<scheme>(?:basic|bearer|digest|negotiate|ntlm|token|apikey|hawk|dpop|signature|aws4-hmac-sha256)\s{1,4})?"
@@ -111,6 +113,15 @@ _USERINFO: Final = re.compile(
     r"""://(?P<user>[^\s/?#"'<>:@\\]{0,256}):(?P<secret>[^\s/?#"'<>\\]{1,1024}|(?!\d{1,5}[/?#\s])[^\s?#"'<>\\]{1,256})@"""
 )
 _USER_ALONE: Final = re.compile(r"""://[^\s/?#"'<>:@\\]{20,1024}@""")
+_DRIVER: Final = re.compile(
+    r"""(?P<kept>(?<![^\s"'=(,\[{])[^\s/?#"'<>:@\\]{1,256}:)(?P<value>[^\s"'<>\\]{1,256}?)(?=@(?:tcp|unix)\()"""
+)
+"""How Go's MySQL driver is told where to connect to: `user:password@tcp(host:3306)/db`."""
+_HOOK: Final = re.compile(
+    r"""(?P<kept>\bhooks\.slack(?:-gov)?\.com(?:\\{0,4}/)(?:services|triggers|workflows)(?:\\{0,4}/))"""
+    r"""(?P<value>(?:[^\s?#"'<>\\]|\\{1,4}/)+)"""
+)
+"""An address that lets anybody write into a channel."""
 _PARAMETER: Final = re.compile(
     r"""(?P<kept>[?&;](?:[\w.-]{0,32}[_.-])?(?P<name>sig|signature|key|code|ticket|sid|session|sessionid)=)"""
     r"""(?P<value>[^\s&#"'<>;\\]{8,})""",
@@ -197,6 +208,10 @@ class Forms:
         if "://" in text and "@" in text:
             masked = _USERINFO.sub(lambda found: f"://{found['user']}:{MASK}@", masked)
             masked = _USER_ALONE.sub(f"://{MASK}@", masked)
+        if "@tcp(" in text or "@unix(" in text:
+            masked = _DRIVER.sub(_mask_rest, masked)
+        if "hooks.slack" in text:
+            masked = _HOOK.sub(_mask_rest, masked)
         if "=" in text:
             masked = _PARAMETER.sub(_mask_parameter, masked)
         if "eyJ" in text:
@@ -248,6 +263,10 @@ class Forms:
             place = found.end()
             if not self._names_secret(found["name"]):
                 continue
+            if _OBJECT.match(text, place):
+                parts += [text[done:place], f"{{{MASK}}}"]
+                done = place = _find_end(text, place)
+                continue
             value = _ASSIGNED_VALUE.match(text, place)
             if value is not None and (shown := self._mask_value(found, value)) is not None:
                 parts += [text[done:place], shown]
@@ -281,6 +300,29 @@ class Forms:
         if plain_name(core) == plain_name(name.rpartition(".")[2]):
             return True
         return "." in core and not any(map(str.isdigit, core)) and self._names_secret(core)
+
+
+def _find_end(text: str, start: int) -> int:
+    """Return where the object ends that begins here, as JSON or Python writes it, quoted at any depth of escapes.
+
+    That is the end of the text if it is nowhere closed.
+    """
+    depth, opened = 0, ""
+    for found in _BRACKET_OR_QUOTE.finditer(text, start):
+        each = found[0]
+        if opened:
+            # n backslashes before a quote end a string that began behind k of them if they are k, but for escaped pairs
+            if each[-1] == opened[-1] and (len(each) - 1) % (2 * len(opened)) == len(opened) - 1:
+                opened = ""
+        elif each == "{":
+            depth += 1
+        elif each != "}":
+            opened = each
+        elif depth == 1:
+            return found.end()
+        else:
+            depth -= 1
+    return len(text)
 
 
 def _is_harmless(core: str, found: re.Match[str]) -> bool:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from otel_audit.canonical import Alteration, HarmlessNames
+from otel_audit.canonical import Alteration, HarmlessNames, jcs
 
 from .names import DEFAULT_SECRET_NAMES, MASK, plain_name
 from .paths import ANYTHING, FIXED, SHAPED, Steps, follow, is_dull
@@ -44,6 +44,9 @@ class Change(Protocol):
     whole: bool
     """Whether it takes an object or array whole; otherwise each value inside it."""
 
+    def fit(self, value: Any, most: int) -> Any:
+        """Return what is kept of a value where this change may write `most` UTF-8 bytes; the same object if all is."""
+
     def __call__(self, value: Any, place: str, record: Mapping[str, Any]) -> tuple[str, str]:
         """Return what is written instead, and what `audit.altered` says of it. Must not raise.
 
@@ -56,6 +59,9 @@ class Change(Protocol):
 
 class _Mask:
     whole = True
+
+    def fit(self, value: Any, most: int) -> Any:
+        return value
 
     def __call__(self, value: Any, place: str, record: Mapping[str, Any]) -> tuple[str, str]:
         return MASK, REDACTED
@@ -130,12 +136,18 @@ class Redactor:
                 return not self._holds_secret(record)
         return self._may_hold is None or not self._may_hold(written) or not self._holds_secret(record)
 
-    def clean(self, record: dict[str, Any], notes: list[Alteration]) -> dict[str, Any]:
+    def clean(self, record: dict[str, Any], notes: list[Alteration], *, most: int | None = None) -> dict[str, Any]:
         """Return a JSON-safe record with nothing in it that must not be written; the same object if nothing was.
 
         Notes say what was replaced; what they said of values below it is dropped, so that no trace of it is left.
+
+        Args:
+            record: not changed.
+            notes: what was changed before; changed here.
+            most: UTF-8 bytes that may stand in the place of a value; of a sealed one that needs more, only the
+                beginning is sealed. What was sealed cannot be cut: it would never open.
         """
-        walk = _Walk(self, record)
+        walk = _Walk(self, record, most)
         cleaned = walk.run(self._allowed(record))
         if walk.hidden:
             notes[:] = [note for note in notes if not _lies_below(note.path, walk.hidden)]
@@ -191,9 +203,10 @@ class Redactor:
 class _Walk:
     """One record on its way through the rules."""
 
-    def __init__(self, redactor: Redactor, record: dict[str, Any]) -> None:
+    def __init__(self, redactor: Redactor, record: dict[str, Any], most: int | None = None) -> None:
         self._redactor = redactor
         self._record = record
+        self._most = most
         self.notes: list[Alteration] = []
         self.hidden: set[str] = set()
         """Places whose values were replaced whole."""
@@ -302,8 +315,14 @@ class _Walk:
 
     def _replace(self, change: Change, value: Any, place: str) -> str:
         inside = _Walk(self._redactor, self._record)._value(value, place, (), None)
-        shown, why = change(inside, place, self._record)
-        return self._hide(place, shown, why)
+        kept = inside if self._most is None else change.fit(inside, self._most)
+        shown, why = change(kept, place, self._record)
+        hidden = self._hide(place, shown, why)
+        if kept is not inside:  # without its hash, from which who guesses well could tell it after an erasure
+            self.notes.append(
+                Alteration(place, "cut", len(inside.encode() if isinstance(inside, str) else jcs(inside)))
+            )
+        return hidden
 
     def _hide(self, place: str, shown: str, why: str) -> str:
         self.hidden.add(place)

@@ -11,6 +11,7 @@ for a verifier when the key is destroyed. (AES-GCM: NIST SP 800-38D, with random
 from __future__ import annotations
 
 import base64
+import bisect
 import json
 import os
 import re
@@ -33,6 +34,9 @@ __all__ = ["SEALED", "Sealing", "find_subject", "find_values", "open_sealed", "s
 SEALED: Final = re.compile(r"aes-256-gcm:([0-9a-f]{40}):([A-Za-z0-9_-]{38,})")
 _DOMAIN: Final = "otel-audit sealed 1"
 _NONCE: Final = 12
+_TAG: Final = 16
+_HEAD: Final = len("aes-256-gcm::") + 40
+"""Bytes of a sealed value before its base64."""
 
 
 def seal(key: SubjectKey, value: Any, place: str, record: Mapping[str, Any]) -> str:
@@ -96,6 +100,21 @@ class Sealing:
         self.keys = keys
         self._subject = subject
         self._trouble: str | None = None
+
+    def fit(self, value: Any, most: int) -> Any:
+        """Return a value that takes at most `most` bytes when it is sealed: itself, or the beginning of its text.
+
+        Of an object or array that is the beginning of its RFC 8785 form, as a string; where not even one character
+        would fit, a mask.
+        """
+        room = (most - _HEAD) * 3 // 4 - _NONCE - _TAG
+        spelled = jcs(value)
+        if len(spelled) <= room:
+            return value
+        text = value if isinstance(value, str) else spelled.decode()
+        text = text[: max(room, 0)]
+        kept = bisect.bisect_right(range(1, len(text) + 1), room, key=lambda count: len(jcs(text[:count])))
+        return text[:kept] or MASK
 
     def __call__(self, value: Any, place: str, record: Mapping[str, Any]) -> tuple[str, str]:
         """Return the sealed value, or a mask and why."""

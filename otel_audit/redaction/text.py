@@ -26,7 +26,7 @@ _BEGINNINGS: Final = (
     *("shpat_", "dckr_pat_", "SG.", "hvs.", "AGE-SECRET-KEY-", "ATATT3", "eyJ", "PRIVATE KEY", "://", "earer "),
     *("EARER ", "asic ", "ASIC ", "AUTH ", " -u ", "--pa", "--pw", "--se", "--to", "--ap", "--au", "word:", "asswd:"),
     *("pwd:", "cret:", "oken:", "key:", "Key:", "ials:", "okie:", "tion:", "WORD:", "CRET:", "OKEN:", "KEY:", "pin:"),
-    *("otp:", "jwt:", "auth:"),
+    *("otp:", "jwt:", "auth:", "@tcp("),
 )
 """What stands in a line that holds a secret, if it has no `=`, apostrophe, `</` and backslash (which stands before
 every quote inside text): the beginning of a token, a scheme, the end of a name in `password: hunter2`. Not more than

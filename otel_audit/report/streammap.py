@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
@@ -28,6 +29,9 @@ _MISSING: Final = frozenset(
         "TRUNCATED",
     }
 )
+_INSIDE: Final = frozenset({"HEAD_CUT", "MISSING_SEGMENT", "SEQ_GAP"})
+"""Of those the ones that count the records that are missing; the others say how many there were once."""
+_COUNT: Final = re.compile("[0-9]+")
 _STATES: Final = ("altered", "missing", "doubt")
 _SHAPES: Final = {
     "altered": "M{x} 0h1v24h-1z",
@@ -44,7 +48,7 @@ class Marks(NamedTuple):
     states: Mapping[int, str]
     """Column -> the gravest state in it."""
     counts: Counter[str]
-    """How many findings of each state, also those without a place."""
+    """How many findings of each state, also those without a place; of what is missing, how many records."""
     anchors: set[int]
 
 
@@ -80,14 +84,29 @@ def draw_map(
 def _mark(findings: Iterable[Finding], stream: StreamSummary, gathered: Gathered, anchored: Iterable[int]) -> Marks:
     states: dict[int, str] = {}
     counts: Counter[str] = Counter()
+    cut = 0  # several may know of one cut, from a later stream, an anchor, a pin: the one that knows most counts
     for found in findings:
         state = "missing" if found.code in _MISSING else "altered" if found.severity is Severity.TAMPERED else "doubt"
-        counts[state if found.severity is Severity.TAMPERED else "doubt"] += 1
+        if found.severity is not Severity.TAMPERED:
+            counts["doubt"] += 1
+        elif state != "missing":
+            counts[state] += 1
+        elif found.code in _INSIDE:
+            counts[state] += found.count
+        else:
+            cut = max(cut, _count_cut(found))
         for column in _columns(found, stream, gathered):
             states[column] = min(state, states.get(column, state), key=_STATES.index)
+    counts["missing"] += cut
     moments = gathered.moments
     anchors = {gathered.column(moments[stream.stream, size]) for size in anchored if (stream.stream, size) in moments}
     return Marks(states, counts, anchors)
+
+
+def _count_cut(found: Finding) -> int:
+    """Return how many records are known to be missing behind the last one; at least one is."""
+    once, left = (_COUNT.match(text or "") for text in (found.expected, found.actual))
+    return max(1, (int(once[0]) if once else 0) - (int(left[0]) if left else 0))
 
 
 def _columns(found: Finding, stream: StreamSummary, gathered: Gathered) -> Iterable[int]:
@@ -131,8 +150,9 @@ def _draw_row(stream: StreamSummary, row: Row, marks: Marks, gathered: Gathered,
 
 
 def _say(counts: Counter[str]) -> str:
-    words = {"altered": "✘ {} altered", "missing": "✘ {} missing", "doubt": "! {} open"}
-    return ", ".join(words[state].format(counts[state]) for state in _STATES if counts[state])
+    records = "record" if counts["missing"] == 1 else "records"
+    words = {"altered": "✘ {} altered", "missing": f"✘ {{}} {records} missing", "doubt": "! {} open"}
+    return ", ".join(words[state].format(number(counts[state])) for state in _STATES if counts[state])
 
 
 def _extent(row: Row) -> tuple[int, int]:

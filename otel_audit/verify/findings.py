@@ -213,6 +213,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
         "Use a newer verifier.",
     ),
     "UNREADABLE": Code(_U, "The file could not be read to its end.", "Check permissions, or the file's integrity."),
+    "NO_CHECKPOINT": Code(
+        _U,
+        "A file that was given as a checkpoint is none: it is empty, or something else.",
+        "Get it again, from where it is kept; a download that failed leaves such a file.",
+    ),
     "MISSING_PATH": Code(Severity.EMPTY, "There is no such file.", "Check the path; a missing log is never a pass."),
     "EMPTY": Code(
         Severity.EMPTY,

@@ -21,6 +21,8 @@ _KEPT: Final = re.compile(r"[0-9]{16}-[0-9a-f]{32}\.checkpoint")
 """As the S3 anchor names its objects, in a directory a stream."""
 _ENDING: Final = ".checkpoint"
 _STAMP: Final = ".tsr"
+_LIKE_A_NOTE: Final = re.compile(rb"(?m)^\xe2\x80\x94 |\A[^\n]+\n[^\n]*[0-9][^\n]*\n[A-Za-z0-9+/=]{20,}\r?(?:\n|\Z)")
+"""A signature's line, or a checkpoint's first three: whatever was done to it since, this was a checkpoint once."""
 _MOST_READ: Final = 262_145
 """One more than the longest note has."""
 
@@ -33,6 +35,8 @@ class FileNote(NamedTuple):
     stream: str | None
     reply: bytes | None = None
     """A time-stamp reply over the note, from the file of the same name that ends in `.tsr`."""
+    named: bool = False
+    """Whether this very file was asked for, not the directory that it was found in."""
 
 
 def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> Iterator[FileNote]:
@@ -42,7 +46,8 @@ def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> I
     time stamp over a note is read with it.
     """
     for place in [os.fspath(path) for path in paths]:
-        for path in _expand(place) if os.path.isdir(place) else [place]:
+        named = not os.path.isdir(place)
+        for path in [place] if named else _expand(place):
             try:
                 with open_source(Source(path)) as file:
                     raw = _read(file)
@@ -50,7 +55,7 @@ def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> I
             except Unreadable as error:  # noqa: PERF203 - every file is read
                 findings.add(Finding("UNREADABLE", path, detail=str(error)))
             else:
-                yield FileNote(path, raw, _promised_stream(path), reply)
+                yield FileNote(path, raw, _promised_stream(path), reply, named)
 
 
 def find_beside(journals: Iterable[str], findings: Findings) -> Iterator[FileNote]:
@@ -60,7 +65,10 @@ def find_beside(journals: Iterable[str], findings: Findings) -> Iterator[FileNot
 
 
 def sort_notes(notes: Iterable[FileNote], findings: Findings) -> dict[str, list[FileNote]]:
-    """Return notes by the stream that they are about; report what is no checkpoint, or of another stream."""
+    """Return notes by the stream that they are about; report what is no checkpoint, or of another stream.
+
+    A file that was asked for by name and that never was a checkpoint says nothing of the log: it is the wrong file.
+    """
     from otel_audit.integrity.checkpoint import Checkpoint, stream_of
     from otel_audit.integrity.note import NoteError, parse_note
 
@@ -69,6 +77,9 @@ def sort_notes(notes: Iterable[FileNote], findings: Findings) -> dict[str, list[
         try:
             origin = Checkpoint.parse(parse_note(note.raw).text).origin
         except NoteError as error:
+            if note.named and not _LIKE_A_NOTE.search(note.raw):
+                findings.add(Finding("NO_CHECKPOINT", note.path, detail=_describe(note.raw)))
+                continue
             code = "CHECKPOINT_UNSIGNED" if error.code == "note-unsigned" else "CHECKPOINT_MALFORMED"
             findings.add(Finding(code, note.path, stream=note.stream, detail=str(error)))
             continue
@@ -79,6 +90,13 @@ def sort_notes(notes: Iterable[FileNote], findings: Findings) -> dict[str, list[
         else:
             found[stream].append(note)
     return found
+
+
+def _describe(raw: bytes) -> str:
+    if not raw.strip():
+        return "the file is empty"
+    first = raw.lstrip()[:80].splitlines()[0].decode(errors="replace")
+    return f"it begins with {first[:40]!r}"
 
 
 def _promised_stream(path: str) -> str | None:

@@ -6,7 +6,9 @@ import errno
 import json
 import logging
 import os
+import shutil
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from tests.certificates import Certificates, make_certificates
 from tests.sinks.http_server import Reply, Server
 from tests.sinks.receiver import Receiver
 
-pytestmark = pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.* go to .* in plain text:RuntimeWarning")
 
 
 @pytest.fixture(scope="module")
@@ -431,6 +433,82 @@ def test_otlp_over_plain_text_by_the_standard_variable_is_told(journal: Path, mo
 def test_a_host_that_the_policy_refuses_is_a_failure(journal: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_sink(monkeypatch, "logstash+tls://169.254.169.254:5044")
     assert found(canary=False)["settings"].status == "fail"
+
+
+@pytest.fixture
+def anchored(journal: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Set an anchor, and return what is found of it."""
+    keys.generate(tmp_path / "key.pem", "shop.example/audit")
+    monkeypatch.setenv("OTEL_PYTHON_AUDIT_SIGNING_KEY_FILE", str(tmp_path / "key.pem"))
+
+    def look(url: str) -> list[Check]:
+        monkeypatch.setenv("OTEL_PYTHON_AUDIT_ANCHORS", url)
+        results = found(canary=False, timeout=5.0)
+        assert results["settings"].what == "usable"
+        return [check for name, check in results.items() if "anchor " in name]
+
+    return look
+
+
+def test_an_anchors_directory_has_to_be_there(anchored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "anchor"
+    (check,) = anchored(f"directory://{place}")
+    assert (check.name, check.status, check.what) == ("anchor directory", "fail", f"{place} is not there")
+    place.touch()
+    assert [check.status for check in anchored(f"directory://{place}")] == ["fail"]
+    place.unlink()
+    place.mkdir()
+    assert [check.status for check in anchored(f"directory://{place}")] == ["ok"]
+    assert list(place.iterdir()) == []
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != place and allowed(path, mode))
+    (check,) = anchored(f"directory://{place}")
+    assert (check.status, "cannot write" in check.what) == ("fail", True)
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_an_anchors_repository_has_to_be_one(anchored: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = tmp_path / "anchors.git"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for _ in ("not there", "no repository"):
+        (check,) = anchored(f"git://{place}")
+        assert (check.name, check.status, "git init --bare" in check.todo) == ("anchor git", "fail", True)
+        assert str(place) in check.what
+        place.mkdir(exist_ok=True)
+    subprocess.run(["git", "init", "--quiet", "--bare", str(place)], check=True)
+    assert [check.status for check in anchored(f"git://{place}")] == ["ok"]
+    allowed = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: not str(path).endswith("/objects") and allowed(path, mode))
+    (check,) = anchored(f"git://{place}")
+    assert check.what == f"{place}: this user cannot write to objects"
+
+
+def test_the_certificate_of_an_anchor_is_looked_at(anchored: Any, certificates: Certificates) -> None:
+    with Receiver(certificates.server_context()) as receiver:
+        host = f"127.0.0.1:{receiver.port}"
+        for scheme, more in (
+            ("webhook+https", ""),
+            ("tsa+https", f"&tsa_ca_file={certificates.ca}"),
+            ("otlp+https", ""),
+        ):
+            (check,) = anchored(f"{scheme}://{host}/a?allow=loopback&ca_file={certificates.ca}{more}")
+            assert check.name == f"TLS of anchor {scheme.partition('+')[0]}, {host}"
+            assert (check.status, "expires" in check.what) == ("warn", True)
+        (check,) = anchored(f"webhook+https://{host}/a?allow=loopback")
+        assert (check.status, "ca_file" in check.todo) == ("fail", True)
+
+
+def test_an_anchor_in_plain_text_is_told_and_connected_to(anchored: Any) -> None:
+    with Receiver() as receiver:
+        checks = anchored(f"webhook+http://127.0.0.1:{receiver.port}/a?allow=loopback")
+        assert [(check.name, check.status) for check in checks] == [
+            ("TLS of anchor webhook", "warn"),
+            (f"anchor webhook, 127.0.0.1:{receiver.port}", "ok"),
+        ]
+        assert "checkpoints go out in plain text" in checks[0].what
+    checks = anchored("webhook+http://127.0.0.1:9/a?allow=loopback")
+    assert checks[1].status == "fail"
+    assert "refused" in checks[1].what
 
 
 LOCKED = b"""<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>

@@ -699,6 +699,19 @@ def test_11_the_rest_of_a_pruned_stream_still_leads_to_what_was_signed(site: Sit
     assert [(each.first_seq > 1, each.tier) for each in report.streams] == [(True, "anchored"), (False, "anchored")]
 
 
+def test_11_what_prune_records_is_signed_and_anchored_as_the_settings_say(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_AUDIT_SIGNING_KEY_FILE", str(site.key))
+    monkeypatch.setenv("OTEL_PYTHON_AUDIT_ANCHORS", f"directory://{site.anchor}")
+    before = len([*site.anchor.iterdir()])
+    command = ["prune", str(site.journal), "--keep-bytes", "1000"]
+    assert main_to(site.directory / "pruned", command) == 0
+    report = verify([site.journal], policy=Policy.load(site.policy), anchors=[site.anchor])
+    assert set(report.findings.counts()) == {"PRUNED"}
+    assert len([*site.anchor.iterdir()]) == before + 1
+
+
 def test_70_copies_that_disagree_are_told_apart(site: Site, tmp_path: Path) -> None:
     copy = site.copy(tmp_path / "other")
     assert main_to(tmp_path / "out", ["compare", str(site.journal), str(copy.journal)]) == 0

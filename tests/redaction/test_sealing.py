@@ -225,6 +225,47 @@ def test_threads_that_make_keys_at_once_get_the_same(tmp_path: Path) -> None:
     assert len(set(found)) == 20
 
 
+@pytest.mark.parametrize("text", ["z" * 100_000, "\x00" * 100_000, "é€" * 40_000, "z" * 3_000_000], ids=len)
+@pytest.mark.parametrize("limit", [128, 16_384])
+def test_of_a_long_text_the_beginning_is_sealed(tmp_path: Path, text: str, limit: int) -> None:
+    bench = door(tmp_path / "keys", "note", "actor.biography", text_bytes=limit)
+    bench = Door(limits=Limits(text=limit), redactor=bench._redactor)
+    given = {"note": text, "filler": ["f" * 16_000] * 100, "short": "s"}
+    record = written(bench, given, data_subject="zoe", actor={"id": "zoe", "biography": text})
+    key = SubjectKeys(tmp_path / "keys").find("zoe")
+    assert key is not None
+    notes = record["audit"]["altered"]
+    for place, sealed in {
+        "/audit/actor/biography": record["audit"]["actor"]["biography"],
+        "/data/note": record.get("data", {}).get("note"),  # of a record too long for a line, nothing of it is kept
+    }.items():
+        assert {"path": place, "why": "cut", "length": len(text.encode())} in notes
+        assert {"path": place, "why": "sealed"} in notes
+        if sealed is not None:
+            opened = open_sealed(key, sealed, place, record)
+            assert opened
+            assert text.startswith(opened)
+            assert len(sealed) <= limit
+            assert len(seal(key, opened + text[:1], place, record)) > min(limit, 1024)
+
+
+def test_of_a_large_object_the_beginning_of_its_form_is_sealed(tmp_path: Path) -> None:
+    bench = door(tmp_path / "keys", "customer")
+    given = {"address": "1 Elm Street", "list": [1.5] * 900, "password": "hunter2", "story": "z" * 100_000}
+    record = written(bench, {"customer": given}, data_subject="zoe")
+    key = SubjectKeys(tmp_path / "keys").find("zoe")
+    assert key is not None
+    opened = open_sealed(key, record["data"]["customer"], "/data/customer", record)
+    assert opened.startswith('{"address":"1 Elm Street","list":[1.5,')
+    assert '"password":"[redacted]"' in opened
+    assert "hunter2" not in opened
+
+
+def test_where_no_beginning_of_it_fits_the_value_is_masked(tmp_path: Path) -> None:
+    bench = Door(limits=Limits(text=64), redactor=door(tmp_path / "keys", "note")._redactor)
+    assert written(bench, {"note": "z" * 100_000}, data_subject="zoe")["data"]["note"] == "[redacted]"
+
+
 def test_sealed_values_pass_the_check_of_a_record(tmp_path: Path) -> None:
     trail = otel_audit.configure(
         journal=tmp_path / "j",

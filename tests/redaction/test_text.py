@@ -50,6 +50,22 @@ MASKED = {
     "password=bunter2 password=rhubarb": "password=[redacted] password=[redacted]",
     "password=!@#$%": "password=[redacted]",
     "password=b'hunter2'": "password=b'[redacted]'",
+    "changed {'password': {'old': 'x', 'new': 'y'}, 'a': 1}": "changed {'password': {[redacted]}, 'a': 1}",
+    '{"password": {"old": "}\\"}", "new": {"a": "y"}}, "b": {}}': '{"password": {[redacted]}, "b": {}}',
+    "{'token': {'old': \"it's }\", 'new': '\\\\'}, 'a': 1}": "{'token': {[redacted]}, 'a': 1}",
+    '{\\"password\\": {\\"old\\": \\"a\\\\\\"}\\", \\"new\\": 2}, \\"x\\": 1}': (
+        '{\\"password\\": {[redacted]}, \\"x\\": 1}'
+    ),
+    '{"secret": {\n  "a": "x"\n}}': '{"secret": {[redacted]}}',
+    "{'password': {'old': 'cut off}": "{'password': {[redacted]}",
+    "to https://hooks.slack.com/services/T0AB12CD3/B0AB12CD3/abcDEF123 now": (
+        "to https://hooks.slack.com/services/[redacted] now"
+    ),
+    'url: "https:\\/\\/hooks.slack.com\\/services\\/T0\\/B0\\/abc", x': (
+        'url: "https:\\/\\/hooks.slack.com\\/services\\/[redacted]", x'
+    ),
+    "dial shop:pa:s@s/1@tcp(db:3306)/shop": "dial shop:[redacted]@tcp(db:3306)/shop",
+    "dsn=shop:hunter2@unix(/run/db.sock)/shop": "dsn=shop:[redacted]@unix(/run/db.sock)/shop",
     "DatabaseSettings.password: hunter2": "DatabaseSettings.password: [redacted]",
     "password='it\\'s' next": "password='[redacted]' next",
     '{"password": "a\\"b", "x": "y"}': '{"password": "[redacted]", "x": "y"}',
@@ -108,6 +124,10 @@ def test_a_known_form_is_masked(secret: Secret) -> None:
         "https://example.org/a@b?x=1",
         "http://host:8080/path/@user",
         "mail to bob@example.org",
+        "mailto:bob@example.org, sip:bob@example.org:5060, git:bob@host:22/x.git",
+        "image shop:1.2@sha256:0123, listening on tcp(0.0.0.0:80)",
+        "see https://slack.com/services/T0 and hooks.slack.com/help",
+        "token={} password: {}",
         "SELECT * FROM users WHERE name='bob'",
         "columns ['user', 'password', 'email']",
         "KeyError: 'password'",
@@ -244,6 +264,10 @@ MORE_HOSTILE = (
     "=",
     ": ",
     "a:",
+    "{'",
+    "password={'",
+    "a:b@tcp(",
+    "hooks.slack.com/services/",
 )
 
 

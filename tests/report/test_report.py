@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from otel_audit.cli.__main__ import main
+from otel_audit.integrity.policy import Policy
 from otel_audit.report import Given, build, choosing
 from otel_audit.verify import CODES, verify
 from otel_audit.verify.subjects import SUBJECTS
@@ -59,6 +60,28 @@ def test_the_map_calls_nothing_grave_that_the_verdict_does_not(name: str) -> Non
     text = text_of(report_on(VECTORS / name))
     assert "! 1 open" in text
     assert "✘" not in text
+
+
+def test_the_map_counts_the_records_that_are_missing(signed: Site, tmp_path: Path) -> None:
+    site = signed.copy(tmp_path / "site")
+    log = site.logs[-1]
+    lines = log.lines
+    log.lines = [*lines[:10], *lines[12:20], *lines[21:]]
+    assert "✘ 3 records missing" in text_of(report_on(site.journal))
+    log.lines = [*lines[:10], *lines[11:]]
+    assert "✘ 1 record missing" in text_of(report_on(site.journal))
+    log.lines = lines[4:]
+    assert "✘ 4 records missing" in text_of(report_on(site.journal))
+
+
+def test_the_map_counts_the_records_that_were_cut_off_once(signed: Site, tmp_path: Path) -> None:
+    site = signed.copy(tmp_path / "site")
+    log = site.logs[0]
+    log.lines = log.lines[:-7]
+    report = verify([site.journal], digests=True, policy=Policy.load(site.policy), anchors=[site.anchor])
+    assert {"TRUNCATED", "SIGNED_TRUNCATED"} <= set(report.findings.counts())
+    text = text_of(build(report, Given(command=["otel-audit", "verify"]), now=NOW))
+    assert "✘ 7 records missing" in text
 
 
 @pytest.mark.parametrize("name", sorted(json.loads((VECTORS / "expected.json").read_text())))

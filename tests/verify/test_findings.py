@@ -850,6 +850,51 @@ def test_an_unreadable_file_never_hides_a_changed_one(tmp_path: Path) -> None:
     assert verify([tmp_path / "j"]).exit_code == 2
 
 
+@pytest.mark.parametrize("way", ["anchors", "checkpoints"])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "the file is empty"),
+        (b"\n\n", "the file is empty"),
+        (b"<html>\n<h1>404</h1>\n", "it begins with '<html>'"),
+        (b"not found", "it begins with 'not found'"),
+        (b"\x00" * 300_000, "it begins with"),
+    ],
+)
+def test_a_wrong_file_given_as_a_checkpoint_is_not_called_tampering(
+    tmp_path: Path, content: bytes, said: str, way: str
+) -> None:
+    wrong = tmp_path / "note"
+    wrong.write_bytes(content)
+    report = verify([put(tmp_path / "j", whole())], **{way: [wrong]})
+    assert (codes(report), report.exit_code) == ({"NO_CHECKPOINT": 1}, 2)
+    assert said in report.findings.listed[0].detail
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (f"shop.example/audit/{'0' * 32}\n11\n{'A' * 43}=\n", "CHECKPOINT_UNSIGNED"),
+        (f"shop.example/audit/{'0' * 32}\r\n11\r\n{'A' * 43}=\r\n", "CHECKPOINT_MALFORMED"),
+        ("nothing\n\n— shop.example/audit cut", "CHECKPOINT_MALFORMED"),
+    ],
+)
+def test_what_was_a_checkpoint_once_counts_against_the_log(tmp_path: Path, content: str, code: str) -> None:
+    changed = tmp_path / "note"
+    changed.write_bytes(content.encode())
+    report = verify([put(tmp_path / "j", whole())], anchors=[changed])
+    assert (codes(report), report.exit_code) == ({code: 1}, 1)
+
+
+def test_an_emptied_file_in_an_anchors_directory_counts_against_the_log(tmp_path: Path) -> None:
+    writer = whole()
+    put(tmp_path / "j", writer)
+    (tmp_path / "anchor").mkdir()
+    (tmp_path / "anchor" / f"{'0' * 32}.checkpoint").touch()
+    report = verify([tmp_path / "j"], anchors=[tmp_path / "anchor"])
+    assert (codes(report), report.exit_code) == ({"CHECKPOINT_UNSIGNED": 1}, 1)
+
+
 def test_more_streams_than_one_run_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading_module, "MOST_STREAMS", 2)
     report = check(tmp_path, [line for number in range(4) for line in whole(number).lines])
