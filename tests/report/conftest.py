@@ -71,9 +71,9 @@ def hostile_report(hostile: Site, tmp_path_factory: pytest.TempPathFactory) -> P
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """Chromium; one for all tests."""
+    """Chromium; one for a module's tests, since an event loop runs in this thread until it is closed."""
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         missing("chromium", "apt-get install chromium")
