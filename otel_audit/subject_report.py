@@ -31,9 +31,11 @@ class SealedValue(NamedTuple):
     key: str
     """The id of the key that it is sealed under."""
     state: str
-    """`opened`; `erased`: it was destroyed, says a record; `no key`: not here; `cut`: it was too long to be
-    kept whole, says the record, and cannot be opened; `changed`: it does not open."""
+    """`opened`; `erased`: it was destroyed, says a record; `no key`: not here; `cut`: it was cut once it was sealed,
+    says the record, and cannot be opened; `changed`: it does not open."""
     value: Any = None
+    whole_bytes: int | None = None
+    """Where only the beginning of the value was sealed: the length of the whole."""
 
 
 @dataclass
@@ -184,12 +186,15 @@ def _open(path: str, text: str, key: SubjectKey | None, record: Mapping[str, Any
     assert form is not None
     if key is None or form[1] != key.id:
         return SealedValue(path, form[1], NO_KEY)
+    noted = record.get("audit", {}).get("altered", ())
+    about = (note for note in noted if isinstance(note, dict) and (note.get("path"), note.get("why")) == (path, "cut"))
+    cut = next(about, None)
     try:
-        return SealedValue(path, form[1], OPENED, open_sealed(key, text, path, record))
+        value = open_sealed(key, text, path, record)
     except ValueError:
-        noted = record.get("audit", {}).get("altered", ())
-        cut = any(isinstance(note, dict) and (note.get("path"), note.get("why")) == (path, "cut") for note in noted)
-        return SealedValue(path, form[1], CUT if cut else CHANGED)
+        after = cut is not None and "sha256" in cut  # what is cut before it is sealed has no hash
+        return SealedValue(path, form[1], CUT if after else CHANGED)
+    return SealedValue(path, form[1], OPENED, value, None if cut is None else cut.get("length"))
 
 
 def _tell_erased(value: SealedValue, erased: Collection[str]) -> SealedValue:

@@ -85,6 +85,8 @@ def _print_sighting(sighting: Sighting) -> None:
     say(f"    found at {escape(', '.join(sighting.found_at))}")
     for each in sighting.sealed:
         value = f": {escape(json.dumps(each.value, ensure_ascii=False))}" if each.state == "opened" else ""
+        if each.whole_bytes is not None:
+            value = f", the beginning of {escape(str(each.whole_bytes))} bytes{value}"
         say(f"    {escape(each.path)} {paint(each.state, _STYLES[each.state])}{value}")
 
 
@@ -120,5 +122,9 @@ def _describe(sighting: Sighting) -> dict[str, Any]:
 
 
 def _describe_sealed(each: SealedValue) -> dict[str, Any]:
-    described = {"path": each.path, "key": each.key, "state": each.state}
-    return {**described, "value": each.value} if each.state == "opened" else described
+    described: dict[str, Any] = {"path": each.path, "key": each.key, "state": each.state}
+    if each.state == "opened":
+        described["value"] = each.value
+    if each.whole_bytes is not None:
+        described["whole_bytes"] = each.whole_bytes
+    return described

@@ -17,7 +17,9 @@ from otel_audit.erasure import NotRecorded, erase
 from otel_audit.integrity import keys as signing_keys
 from otel_audit.redaction import subject_keys
 from otel_audit.redaction.pseudonyms import add_key
-from otel_audit.redaction.subject_keys import SubjectKeys
+from otel_audit.redaction.sealing import seal
+from otel_audit.redaction.subject_keys import SubjectKey, SubjectKeys
+from otel_audit.subject_report import _open
 from otel_audit.trail import AuditTrail
 
 SECRETS = ("alice@example.org", "1 Elm Street", "Alice Liddell")
@@ -309,7 +311,19 @@ def test_of_a_long_sealed_value_the_beginning_opens(site: Site) -> None:
     (sealed,) = report["records"][0]["sealed"]
     assert sealed["state"] == "opened"
     assert len(sealed["value"]) > 10_000
+    assert sealed["whole_bytes"] == 100_000
     assert code == 0
+    said = site.run("subject-report", "--subject", "zoe", str(site.journal), "--keys", str(site.keys))[1]
+    assert '/data/email opened, the beginning of 100000 bytes: "zzz' in said
+
+
+@pytest.mark.parametrize(("noted", "state"), [({"sha256": "0" * 64}, "cut"), ({}, "changed")])
+def test_only_a_value_that_was_cut_once_it_was_sealed_may_fail_to_open(noted: dict[str, Any], state: str) -> None:
+    key = SubjectKey.of(bytes(range(32)))
+    record: dict[str, Any] = {"@timestamp": "2026-11-26T13:00:00.000000000Z", "event_name": "order.pay"}
+    sealed = seal(key, "z" * 100, "/data/x", record)[:-8]
+    record["audit"] = {"altered": [{"path": "/data/x", "why": "cut", "length": 400, **noted}]}
+    assert _open("/data/x", sealed, key, record).state == state
 
 
 def test_usage_errors_say_what_is_missing(site: Site, tmp_path: Path) -> None:
