@@ -52,8 +52,8 @@ SHORT_LINE = 437
 """Bytes of the line that a short event becomes, roughly."""
 
 
-def _open_handler(durability: Durability, directory: Path) -> Log:
-    trail = otel_audit.configure(journal=directory, sinks=[], durability=durability)
+def _open_handler(durability: Durability, directory: Path, **settings: Any) -> Log:
+    trail = otel_audit.configure(journal=directory, sinks=[], durability=durability, **settings)
     return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
 
 
@@ -172,6 +172,8 @@ WAYS = (
 CASES = (
     Case(HANDLER.format("relaxed"), partial(_open_handler, "relaxed")),
     Case(HANDLER.format("process"), partial(_open_handler, "process")),
+    Case(HANDLER.format("relaxed, text not searched"), partial(_open_handler, "relaxed", redact_text=False)),
+    Case(HANDLER.format("process, text not searched"), partial(_open_handler, "process", redact_text=False)),
     Case(SIGNED, _open_signed),
     Case(HANDLER.format("always"), partial(_open_handler, "always"), events=2_000),
     Case(RECORD, _open_record),
