@@ -76,7 +76,7 @@ class S3Sink:
         server_name: str | None = None,
         minimum_tls_version: TlsVersion = "1.2",
         max_records: int = 100_000,
-        max_bytes: int = 4 << 20,
+        max_bytes: int = 2 << 20,
         name: str = "s3",
     ) -> None:
         if max_records < 1 or max_bytes < 1:
