@@ -400,8 +400,9 @@ def test_a_process_forked_by_a_signal_handler_in_a_wait_for_a_writer_goes_on(tmp
 
 
 FORKING_THREADS = """
-import os, sys, threading
+import os, sys, threading, warnings
 from pathlib import Path
+warnings.simplefilter("ignore", DeprecationWarning)  # since Python 3.12, of every fork beside threads
 from tests.writer.trails import open_trail
 
 with open_trail(Path(sys.argv[1])) as trail:
