@@ -61,12 +61,15 @@ def admit(
 ) -> bytes:
     """Take one logging record through the door; return the head of its audit record."""
     try:
-        data = read_extra(record)
         message = record.msg if not record.args and type(record.msg) is str else read_message(record)
+        if shape is None:
+            trace = active_trace() if "opentelemetry.trace" in _modules else None
+            if (head := door.admit_call(record.__dict__, _STANDARD, message, trace)) is not None:
+                return head
+        data = read_extra(record)
         if shape is None and not (record.exc_info or record.stack_info or record.exc_text or "audit" in data):
             if _HAS_TASK and (task := record.__dict__.get("taskName")) is not None:
                 data["taskName"] = task
-            trace = active_trace() if "opentelemetry.trace" in _modules else None
             head = door.admit_plain(data, read_time(record), record.levelname, record.name, message, trace)
             if head is not None:
                 return head

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from otel_audit.canonical import Alteration, HarmlessNames, jcs
+from otel_audit.native import Encoder
 
 from .names import DEFAULT_SECRET_NAMES, MASK, plain_name
 from .paths import ANYTHING, FIXED, SHAPED, Steps, follow, is_dull
@@ -32,6 +33,7 @@ _KEYS: Final = ("name", "key")
 """Members that may hold the name of what stands in `value` beside them: Kubernetes' variables, HAR's headers, OTLP."""
 _LOOKED_AT: Final = _NAMING | {"value"}
 _VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
+_TRACED: Final = ("span_id", "trace_flags", "trace_id")
 _TEXTS: Final = ("event_name", "level", "logger")
 _NOBODY: Final = "anonymous"
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]+={0,2}")
@@ -121,6 +123,20 @@ class Redactor:
         """Names that were looked at and hold no secret, and that no path leads to."""
         self._watched: set[str] = set()
         """Names that hold no secret, and that a path may lead to."""
+        for name in _TRACED:
+            self.is_suspect(name)
+
+    def encoder(self, known: dict[str, Any], most: int) -> Encoder | None:
+        """Return what writes a record that needs no change, and refuses others; None if there is no such thing.
+
+        Args:
+            known: what a member may be that is written without a look.
+            most: bytes of a record.
+        """
+        if Encoder is None or self._looks_at_each:
+            return None
+        words = None if self._text is None else self._text.words
+        return Encoder(self.harmless, _LOOKED_AT, words, known, jcs(known), most)
 
     def is_clear(self, record: Mapping[str, Any], written: bytes) -> bool:
         """Tell whether a record of plain values under harmless names needs no change.
@@ -166,7 +182,7 @@ class Redactor:
             return False
         if self.is_secret(name):
             return True
-        if len(name) <= _MAX_NAME:
+        if len(name) <= _MAX_NAME and self.mask(name) is name:
             known = self.harmless if not self._paths or is_dull(self._paths, name) else self._watched
             if len(known) < _MAX_REMEMBERED:
                 known.add(name)

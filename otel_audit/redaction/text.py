@@ -5,8 +5,8 @@ What is found (in `forms`): values beside a name that says "secret" (`password=.
 signed URLs, private keys in PEM (RFC 7468), JSON Web Tokens (RFC 7519), and tokens that their issuers gave a prefix to
 be found by.
 
-Almost no line holds any of that, so that finding out is what has to be cheap: `may_hold` looks for four marks, and for
-some sixty beginnings in one pass (aho-corasick). It may be wrong in one direction only.
+Almost no line holds any of that, so that finding out is what has to be cheap: `may_hold` looks for four marks and some
+sixty beginnings in one pass. It may be wrong in one direction only.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from .finding import finder
+from .finding import compile_words, finder
 from .names import DEFAULT_SECRET_NAMES, plain_name
 
 __all__ = ["TextMask", "mask_text", "usual"]
@@ -28,13 +28,14 @@ _BEGINNINGS: Final = (
     *("pwd:", "cret:", "oken:", "key:", "Key:", "ials:", "okie:", "tion:", "WORD:", "CRET:", "OKEN:", "KEY:", "pin:"),
     *("otp:", "jwt:", "auth:", "@tcp("),
 )
-"""What stands in a line that holds a secret, if it has no `=`, apostrophe, `</` and backslash (which stands before
-every quote inside text): the beginning of a token, a scheme, the end of a name in `password: hunter2`. Not more than
-64, and none shorter than 3: beyond that the search takes five times as long."""
+"""What stands in a line that holds a secret, if none of the marks does: the beginning of a token, a scheme, the end of
+a name in `password: hunter2`."""
+_MARKS: Final = ("=", "\\", "'", "</")
+"""Of these, the backslash stands before every quote inside text. `<` alone is in every `code.function.name` such as
+`<module>` and `app.<locals>.view`."""
 
 _MOST_SCANNED: Final = 1 << 20
 """Characters; more than that fits on no line."""
-_FINDS_BEGINNING: Final = finder(_BEGINNINGS)
 
 
 class TextMask:
@@ -50,17 +51,14 @@ class TextMask:
 
         own = [f"{form}:" for name in names for form in (name.strip("*"), name.strip("*").upper()) if form]
         self._forms = Forms(is_secret, usual=not own)
-        self._finds = finder([*_BEGINNINGS, *own]) if own else _FINDS_BEGINNING
+        signs = [*_MARKS, *_BEGINNINGS, *own]
+        self.words = compile_words(signs)
+        """What `may_hold` looks for; None without C."""
+        self._finds = finder(signs)
 
     def may_hold(self, written: bytes) -> bool:
         """Tell whether a secret can be in an encoded line; False is certain."""
-        return (
-            61 in written  # =
-            or 92 in written  # backslash
-            or 39 in written  # apostrophe
-            or b"</" in written  # `<` alone is in every `code.function.name` such as `<module>` and `app.<locals>.view`
-            or bool(self._finds(written))
-        )
+        return bool(self._finds(written))
 
     def mask(self, text: str) -> str:
         """Return the text without the secrets in it; the same object if there are none."""

@@ -1,0 +1,769 @@
+/* The short road of a logging call in C: what it returns is what the Python beside it would have.
+ *
+ *   Words    whether one of many words stands in some bytes      (redaction/finding.py)
+ *   Encoder  the canonical bytes of a record of plain values     (door.py, canonical.py)
+ *
+ * Both keep the interpreter's lock and run nobody's code, since they look at exact built-in types only. What they do
+ * not know they leave to Python, which alone decides what becomes of it.
+ */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+/* ---- Words ---------------------------------------------------------------------------------------------------- */
+
+/* A word owns one bit. The masks say which words' first, second and third byte each byte can be; where a bit is left
+ * of three masks, the words that own it are compared. */
+
+#define BITS 64
+#define MASKS 3
+
+typedef struct {
+    const unsigned char *text;
+    Py_ssize_t length;
+    Py_ssize_t next; /* another word with the same bit; -1 if there is none */
+} Word;
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *given; /* a tuple of the bytes that `words` points into */
+    Word *words;
+    Py_ssize_t first[BITS];
+    uint64_t mask[MASKS][256];
+} Words;
+
+static int
+begins_with_one(const Words *self, uint64_t bits, const unsigned char *at, Py_ssize_t rest)
+{
+    for (int bit = 0; bits != 0; bit++, bits >>= 1) {
+        if (!(bits & 1))
+            continue;
+        for (Py_ssize_t number = self->first[bit]; number >= 0; number = self->words[number].next) {
+            const Word *word = &self->words[number];
+            if (word->length <= rest && memcmp(at, word->text, (size_t)word->length) == 0)
+                return 1;
+        }
+    }
+    return 0;
+}
+
+static int
+holds_one(const Words *self, const unsigned char *text, Py_ssize_t length)
+{
+    Py_ssize_t place = 0;
+    for (; place + MASKS <= length; place++) {
+        const unsigned char *at = text + place;
+        uint64_t bits = self->mask[0][at[0]] & self->mask[1][at[1]] & self->mask[2][at[2]];
+        if (bits != 0 && begins_with_one(self, bits, at, length - place))
+            return 1;
+    }
+    for (; place < length; place++) {
+        uint64_t bits = self->mask[0][text[place]];
+        if (place + 1 < length)
+            bits &= self->mask[1][text[place + 1]];
+        if (bits != 0 && begins_with_one(self, bits, text + place, length - place))
+            return 1;
+    }
+    return 0;
+}
+
+static int
+add_word(Words *self, Py_ssize_t number, PyObject *given)
+{
+    if (!PyBytes_CheckExact(given) || PyBytes_GET_SIZE(given) == 0) {
+        PyErr_SetString(PyExc_TypeError, "a word is bytes, at least one");
+        return -1;
+    }
+    int bit = (int)(number % BITS);
+    Word *word = &self->words[number];
+    word->text = (const unsigned char *)PyBytes_AS_STRING(given);
+    word->length = PyBytes_GET_SIZE(given);
+    word->next = self->first[bit];
+    self->first[bit] = number;
+    for (int place = 0; place < MASKS; place++) {
+        for (int byte = 0; byte < 256; byte++) {
+            if (place >= word->length || word->text[place] == byte)
+                self->mask[place][byte] |= (uint64_t)1 << bit;
+        }
+    }
+    return 0;
+}
+
+static PyObject *
+words_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"words", NULL};
+    PyObject *given;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O:Words", names, &given))
+        return NULL;
+    Words *self = (Words *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    memset(self->first, -1, sizeof self->first);
+    if ((self->given = PySequence_Tuple(given)) == NULL)
+        goto failed;
+    Py_ssize_t count = PyTuple_GET_SIZE(self->given);
+    if ((self->words = PyMem_New(Word, (size_t)count + 1)) == NULL) {
+        PyErr_NoMemory();
+        goto failed;
+    }
+    for (Py_ssize_t number = 0; number < count; number++) {
+        if (add_word(self, number, PyTuple_GET_ITEM(self->given, number)) < 0)
+            goto failed;
+    }
+    return (PyObject *)self;
+failed:
+    Py_DECREF(self);
+    return NULL;
+}
+
+static void
+words_dealloc(Words *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyMem_Free(self->words);
+    Py_XDECREF(self->given);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyObject *
+words_found_in(Words *self, PyObject *text)
+{
+    if (!PyBytes_Check(text)) {
+        PyErr_SetString(PyExc_TypeError, "words are looked for in bytes");
+        return NULL;
+    }
+    return PyBool_FromLong(
+        holds_one(self, (const unsigned char *)PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)));
+}
+
+static PyMethodDef words_methods[] = {
+    {"found_in", (PyCFunction)words_found_in, METH_O, "Tell whether one of the words stands in these bytes."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot words_slots[] = {
+    {Py_tp_doc, "Many words to be looked for in one pass."},
+    {Py_tp_new, words_new},
+    {Py_tp_dealloc, words_dealloc},
+    {Py_tp_methods, words_methods},
+    {0, NULL},
+};
+
+static PyType_Spec words_spec = {
+    .name = "otel_audit._native.Words",
+    .basicsize = sizeof(Words),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = words_slots,
+};
+
+/* ---- Encoder -------------------------------------------------------------------------------------------------- */
+
+#define MOST_MEMBERS 64
+#define MOST_DEPTH 16
+#define MOST_SAFE_INTEGER 9007199254740991LL
+#define ROOM 4096
+
+/* What writes returns one of these; `FAILED` with an exception set. */
+enum { FAILED = -1, NOT_PLAIN = 0, WRITTEN = 1 };
+
+/* Attributes of a logging record: what it says, and what has to be None. */
+enum { LEVEL, LOGGER, CREATED, EXCEPTION, EXCEPTION_TEXT, STACK, NAMES };
+static const char *const attribute_names[NAMES] = {"levelname", "name", "created", "exc_info", "exc_text", "stack_info"};
+
+typedef struct {
+    PyObject_HEAD
+    PyObject *harmless; /* names that need no second look: a set that Python adds to */
+    PyObject *naming;   /* names whose text has to be a harmless name itself */
+    Words *words;       /* what must not stand in a line; NULL if nothing is looked for */
+    PyObject *known;    /* a member that is written as `known_json`, and not looked at */
+    PyObject *known_json;
+    PyObject *name[NAMES];
+    Py_ssize_t most; /* bytes of a record */
+} Encoder;
+
+typedef struct {
+    char *text;
+    Py_ssize_t length, room, most;
+    char own[ROOM];
+} Output;
+
+typedef struct {
+    uint64_t beginning; /* the first eight bytes of the name as a number that sorts as they do */
+    const char *name;
+    Py_ssize_t length;
+    PyObject *value;
+} Member;
+
+static int write_value(const Encoder *self, Output *out, PyObject *value, int depth);
+
+#define WRITE(out, text) write_raw(out, text, sizeof text - 1)
+
+static int
+make_room(Output *out, Py_ssize_t more)
+{
+    Py_ssize_t needed = out->length + more;
+    if (needed <= out->room)
+        return WRITTEN;
+    if (needed > out->most)
+        return NOT_PLAIN;
+    Py_ssize_t room = needed * 2;
+    char *text = out->text == out->own ? PyMem_Malloc((size_t)room) : PyMem_Realloc(out->text, (size_t)room);
+    if (text == NULL) {
+        PyErr_NoMemory();
+        return FAILED;
+    }
+    if (out->text == out->own)
+        memcpy(text, out->own, (size_t)out->length);
+    out->text = text;
+    out->room = room;
+    return WRITTEN;
+}
+
+static int
+write_raw(Output *out, const char *text, Py_ssize_t length)
+{
+    int done = make_room(out, length);
+    if (done != WRITTEN)
+        return done;
+    memcpy(out->text + out->length, text, (size_t)length);
+    out->length += length;
+    return WRITTEN;
+}
+
+/* Between quotes; not if something in it has to be escaped. */
+static int
+write_quoted(Output *out, const char *text, Py_ssize_t length)
+{
+    int done = make_room(out, length + 2);
+    if (done != WRITTEN)
+        return done;
+    char *at = out->text + out->length;
+    unsigned char escaped = 0;
+    *at++ = '"';
+    for (Py_ssize_t place = 0; place < length; place++) {
+        unsigned char byte = (unsigned char)text[place];
+        escaped |= (byte < 0x20) | (byte == '"') | (byte == '\\');
+        at[place] = (char)byte;
+    }
+    at[length] = '"';
+    out->length += length + 2;
+    return escaped ? NOT_PLAIN : WRITTEN;
+}
+
+static int
+write_searched(const Encoder *self, Output *out, const char *text, Py_ssize_t length)
+{
+    if (self->words != NULL && holds_one(self->words, (const unsigned char *)text, length))
+        return NOT_PLAIN;
+    return write_quoted(out, text, length);
+}
+
+static int
+write_text(const Encoder *self, Output *out, PyObject *text)
+{
+    if (PyUnicode_IS_COMPACT_ASCII(text))
+        return write_searched(self, out, (const char *)PyUnicode_1BYTE_DATA(text), PyUnicode_GET_LENGTH(text));
+    PyObject *encoded = PyUnicode_AsUTF8String(text); /* unlike the buffer of a string, this does not stay with it */
+    if (encoded == NULL) {
+        if (PyErr_ExceptionMatches(PyExc_MemoryError))
+            return FAILED;
+        PyErr_Clear(); /* a lone surrogate */
+        return NOT_PLAIN;
+    }
+    int done = write_searched(self, out, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded));
+    Py_DECREF(encoded);
+    return done;
+}
+
+static int
+write_integer(Output *out, long long number)
+{
+    char digits[24], *end = digits + sizeof digits, *at = end;
+    if (number > MOST_SAFE_INTEGER || number < -MOST_SAFE_INTEGER)
+        return NOT_PLAIN;
+    for (long long rest = number < 0 ? -number : number; rest > 0 || at == end; rest /= 10)
+        *--at = (char)('0' + rest % 10);
+    if (number < 0)
+        *--at = '-';
+    return write_raw(out, at, end - at);
+}
+
+/* ECMAScript and Python spell a number alike as long as neither writes an exponent (RFC 8785, section 3.2.2.3). */
+static int
+write_float(Output *out, double number)
+{
+    if (number >= -(double)MOST_SAFE_INTEGER && number <= (double)MOST_SAFE_INTEGER && number == (double)(long long)number)
+        return write_integer(out, (long long)number);
+    double size = number < 0 ? -number : number;
+    if (!(size >= 1e-4 && size < 1e16))
+        return NOT_PLAIN;
+    char *digits = PyOS_double_to_string(number, 'r', 0, 0, NULL);
+    if (digits == NULL)
+        return FAILED;
+    int done = write_raw(out, digits, (Py_ssize_t)strlen(digits));
+    PyMem_Free(digits);
+    return done;
+}
+
+static int
+is_ascii(PyObject *name)
+{
+    return PyUnicode_CheckExact(name) && PyUnicode_IS_COMPACT_ASCII(name);
+}
+
+/* Put a member where its name belongs. Not if that is no ASCII, which JCS may sort differently, or if it has no room. */
+static int
+insert(Member *members, Py_ssize_t *count, PyObject *name, PyObject *value)
+{
+    if (!is_ascii(name) || *count == MOST_MEMBERS)
+        return NOT_PLAIN;
+    Member member = {0, (const char *)PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name), value};
+    unsigned char beginning[8] = {0};
+    memcpy(beginning, member.name, member.length < 8 ? (size_t)member.length : 8);
+    for (int place = 0; place < 8; place++)
+        member.beginning = member.beginning << 8 | beginning[place];
+    Py_ssize_t place = (*count)++;
+    for (; place > 0; place--) {
+        Member *before = &members[place - 1];
+        if (before->beginning < member.beginning)
+            break;
+        if (before->beginning == member.beginning) {
+            Py_ssize_t shorter = before->length < member.length ? before->length : member.length;
+            int order = memcmp(before->name, member.name, (size_t)shorter);
+            if (order < 0 || (order == 0 && before->length < member.length))
+                break;
+        }
+        members[place] = *before;
+    }
+    members[place] = member;
+    return WRITTEN;
+}
+
+static int
+is_harmless(const Encoder *self, PyObject *name, PyObject *value)
+{
+    int known = PySet_Contains(self->harmless, name);
+    if (known != 0)
+        return known;
+    int naming = PySet_Contains(self->naming, name);
+    if (naming <= 0 || !PyUnicode_CheckExact(value))
+        return naming < 0 ? FAILED : NOT_PLAIN;
+    return PySet_Contains(self->harmless, value);
+}
+
+/* What stands before a member's value. */
+static int
+write_name(Output *out, const Member *member, Py_ssize_t number)
+{
+    int done = make_room(out, member->length + 4);
+    if (done != WRITTEN)
+        return done;
+    if (number > 0)
+        out->text[out->length++] = ',';
+    done = write_quoted(out, member->name, member->length);
+    out->text[out->length++] = ':';
+    return done;
+}
+
+static int
+write_members(const Encoder *self, Output *out, const Member *members, Py_ssize_t count, int depth)
+{
+    int done = WRITE(out, "{");
+    for (Py_ssize_t number = 0; number < count && done == WRITTEN; number++) {
+        done = write_name(out, &members[number], number);
+        if (done == WRITTEN)
+            done = write_value(self, out, members[number].value, depth);
+    }
+    return done == WRITTEN ? WRITE(out, "}") : done;
+}
+
+static int
+write_object(const Encoder *self, Output *out, PyObject *object, int depth)
+{
+    Member members[MOST_MEMBERS];
+    Py_ssize_t count = 0, position = 0;
+    PyObject *name, *value;
+    if (depth == 0)
+        return NOT_PLAIN;
+    while (PyDict_Next(object, &position, &name, &value)) {
+        int done = insert(members, &count, name, value);
+        if (done == WRITTEN)
+            done = is_harmless(self, name, value);
+        if (done != WRITTEN)
+            return done;
+    }
+    return write_members(self, out, members, count, depth - 1);
+}
+
+/* Two of which the first is text are perhaps a name and what stands under it. */
+static int
+is_suspicious_pair(const Encoder *self, PyObject *array, Py_ssize_t count)
+{
+    PyObject *first = count == 2 ? PySequence_Fast_GET_ITEM(array, 0) : NULL;
+    if (first == NULL || !PyUnicode_CheckExact(first))
+        return 0;
+    int known = PySet_Contains(self->harmless, first);
+    return known < 0 ? FAILED : !known;
+}
+
+static int
+write_array(const Encoder *self, Output *out, PyObject *array, int depth)
+{
+    Py_ssize_t count = PySequence_Fast_GET_SIZE(array);
+    if (depth == 0)
+        return NOT_PLAIN;
+    int suspicious = is_suspicious_pair(self, array, count);
+    if (suspicious != 0)
+        return suspicious < 0 ? FAILED : NOT_PLAIN;
+    int done = WRITE(out, "[");
+    for (Py_ssize_t number = 0; number < count && done == WRITTEN; number++) {
+        if (number > 0)
+            done = WRITE(out, ",");
+        if (done == WRITTEN)
+            done = write_value(self, out, PySequence_Fast_GET_ITEM(array, number), depth - 1);
+    }
+    return done == WRITTEN ? WRITE(out, "]") : done;
+}
+
+static int
+write_value(const Encoder *self, Output *out, PyObject *value, int depth)
+{
+    if (PyUnicode_CheckExact(value))
+        return write_text(self, out, value);
+    if (PyLong_CheckExact(value)) {
+        int overflow;
+        long long number = PyLong_AsLongLongAndOverflow(value, &overflow);
+        return overflow ? NOT_PLAIN : write_integer(out, number);
+    }
+    if (value == Py_None)
+        return WRITE(out, "null");
+    if (value == Py_True)
+        return WRITE(out, "true");
+    if (value == Py_False)
+        return WRITE(out, "false");
+    if (value == self->known)
+        return write_raw(out, PyBytes_AS_STRING(self->known_json), PyBytes_GET_SIZE(self->known_json));
+    if (PyDict_CheckExact(value))
+        return write_object(self, out, value, depth);
+    if (PyList_CheckExact(value) || PyTuple_CheckExact(value))
+        return write_array(self, out, value, depth);
+    if (PyFloat_CheckExact(value))
+        return write_float(out, PyFloat_AS_DOUBLE(value));
+    return NOT_PLAIN;
+}
+
+static int
+is_called(PyObject *name, const char *text)
+{
+    size_t length = strlen(text);
+    return (size_t)PyUnicode_GET_LENGTH(name) == length && memcmp(PyUnicode_1BYTE_DATA(name), text, length) == 0;
+}
+
+/* Collect what the caller gave as `extra=`: all that a logging record has behind its standard attributes, but for what
+ * formatters leave there. Not if it holds `audit`, or if somebody's own factory put something before it. */
+static int
+collect_extras(const Encoder *self, PyObject *attributes, PyObject *standard, Member *members, Py_ssize_t *count)
+{
+    Py_ssize_t count_standard = PyTuple_GET_SIZE(standard), position = 0, number = 0;
+    PyObject *name, *value;
+    int formatted = 0;
+    for (; PyDict_Next(attributes, &position, &name, &value); number++) {
+        if (number < count_standard) {
+            if (name != PyTuple_GET_ITEM(standard, number))
+                return NOT_PLAIN;
+            /* Since Python 3.12 the last one is the task, of which a record tells as of an extra. */
+            if (number + 1 < count_standard || value == Py_None || !is_called(name, "taskName"))
+                continue;
+        }
+        if (!is_ascii(name) || is_called(name, "audit"))
+            return NOT_PLAIN;
+        if (is_called(name, "message")) {
+            formatted = 1;
+            continue;
+        }
+        if (is_called(name, "asctime")) {
+            if (!formatted)
+                return NOT_PLAIN;
+            continue;
+        }
+        int done = insert(members, count, name, value);
+        if (done == WRITTEN)
+            done = is_harmless(self, name, value);
+        if (done != WRITTEN)
+            return done;
+    }
+    return number < count_standard ? NOT_PLAIN : WRITTEN;
+}
+
+/* Write a record but for its last brace. Of its own members, the names need no look. */
+static int
+write_record(const Encoder *self, Output *out, PyObject *record)
+{
+    Member members[MOST_MEMBERS];
+    Py_ssize_t count = 0, position = 0;
+    PyObject *name, *value;
+    int done = WRITTEN;
+    while (done == WRITTEN && PyDict_Next(record, &position, &name, &value))
+        done = insert(members, &count, name, value);
+    if (done == WRITTEN)
+        done = write_members(self, out, members, count, MOST_DEPTH);
+    out->length--;
+    return done;
+}
+
+/* The date of a day counted from 1970-01-01, in the Gregorian calendar, whose eras of 400 years are alike; a year is
+ * counted from the first of March, so that a leap day is its last. */
+static void
+find_date(int64_t day, int *year, int *month, int *date)
+{
+    int64_t shifted = day + 719468, era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
+    int in_era = (int)(shifted - era * 146097);
+    int year_of_era = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
+    int in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    int from_march = (5 * in_year + 2) / 153;
+    *date = in_year - (153 * from_march + 2) / 5 + 1;
+    *month = from_march < 10 ? from_march + 3 : from_march - 9;
+    *year = (int)(year_of_era + era * 400) + (*month <= 2);
+}
+
+static char *
+put_number(char *at, int number, int digits, char behind)
+{
+    for (int place = digits - 1; place >= 0; place--, number /= 10)
+        at[place] = (char)('0' + number % 10);
+    at[digits] = behind;
+    return at + digits + 1;
+}
+
+/* Nine digits of fraction, of which the float that logging keeps fills six (RFC 3339). */
+static int
+write_time(Output *out, PyObject *created)
+{
+    double microseconds = PyFloat_CheckExact(created) ? PyFloat_AS_DOUBLE(created) * 1e6 : -1;
+    if (!(microseconds >= 0 && microseconds < 253402300800e6)) /* up to the year 9999 */
+        return NOT_PLAIN;
+    int64_t whole = (int64_t)microseconds, seconds = whole / 1000000;
+    int year, month, date, second = (int)(seconds % 86400);
+    char text[32], *at = text;
+    find_date(seconds / 86400, &year, &month, &date);
+    *at++ = '"';
+    at = put_number(at, year, 4, '-');
+    at = put_number(at, month, 2, '-');
+    at = put_number(at, date, 2, 'T');
+    at = put_number(at, second / 3600, 2, ':');
+    at = put_number(at, second / 60 % 60, 2, ':');
+    at = put_number(at, second % 60, 2, '.');
+    at = put_number(at, (int)(whole % 1000000), 6, '0');
+    memcpy(at, "00Z\"", 4);
+    return write_raw(out, text, at + 4 - text);
+}
+
+/* Write the record of a logging call that says nothing about who and what. Not if it tells of an exception. */
+static int
+write_call(const Encoder *self, Output *out, PyObject *attributes, PyObject *standard, PyObject *message, PyObject *trace)
+{
+    Member extras[MOST_MEMBERS];
+    Py_ssize_t count = 0;
+    PyObject *said[CREATED + 1];
+    for (int number = 0; number < NAMES; number++) {
+        PyObject *value = PyDict_GetItemWithError(attributes, self->name[number]);
+        if (value == NULL)
+            return PyErr_Occurred() ? FAILED : NOT_PLAIN;
+        if (number <= CREATED)
+            said[number] = value;
+        else if (value != Py_None)
+            return NOT_PLAIN;
+    }
+    if (!PyUnicode_CheckExact(said[LEVEL]) || !PyUnicode_CheckExact(said[LOGGER]))
+        return NOT_PLAIN;
+    int done = collect_extras(self, attributes, standard, extras, &count);
+    if (done == WRITTEN)
+        done = WRITE(out, "{\"@timestamp\":");
+    if (done == WRITTEN)
+        done = write_time(out, said[CREATED]);
+    if (done == WRITTEN)
+        done = WRITE(out, ",\"audit\":");
+    if (done == WRITTEN)
+        done = write_value(self, out, self->known, MOST_DEPTH);
+    if (done == WRITTEN && count > 0)
+        done = WRITE(out, ",\"data\":");
+    if (done == WRITTEN && count > 0)
+        done = write_members(self, out, extras, count, MOST_DEPTH);
+    if (done == WRITTEN)
+        done = WRITE(out, ",\"event_name\":\"log.record\",\"level\":");
+    if (done == WRITTEN)
+        done = write_text(self, out, said[LEVEL]);
+    if (done == WRITTEN)
+        done = WRITE(out, ",\"logger\":");
+    if (done == WRITTEN)
+        done = write_text(self, out, said[LOGGER]);
+    if (done == WRITTEN)
+        done = WRITE(out, ",\"message\":");
+    if (done == WRITTEN)
+        done = write_value(self, out, message, MOST_DEPTH);
+    if (done == WRITTEN && trace != Py_None)
+        done = WRITE(out, ",\"otel\":");
+    if (done == WRITTEN && trace != Py_None)
+        done = write_value(self, out, trace, MOST_DEPTH);
+    return done;
+}
+
+/* Return what was written, but for a record's last brace, which `out` does not hold; None if Python has to look. */
+static PyObject *
+finish(Output *out, int done)
+{
+    PyObject *head = NULL;
+    if (done == WRITTEN && out->length < out->most)
+        head = PyBytes_FromStringAndSize(out->text, out->length);
+    else if (done != FAILED)
+        head = Py_NewRef(Py_None);
+    if (out->text != out->own)
+        PyMem_Free(out->text);
+    return head;
+}
+
+static PyObject *
+encoder_encode(Encoder *self, PyObject *record)
+{
+    if (!PyDict_CheckExact(record)) {
+        PyErr_SetString(PyExc_TypeError, "encode() takes a dict");
+        return NULL;
+    }
+    Output out = {.text = out.own, .room = ROOM, .most = self->most};
+    return finish(&out, write_record(self, &out, record));
+}
+
+static PyObject *
+encoder_encode_call(Encoder *self, PyObject *const *args, Py_ssize_t count)
+{
+    if (count != 4 || !PyDict_CheckExact(args[0]) || !PyTuple_CheckExact(args[1])) {
+        PyErr_SetString(PyExc_TypeError, "encode_call() takes a dict, a tuple, a message and a trace");
+        return NULL;
+    }
+    Output out = {.text = out.own, .room = ROOM, .most = self->most};
+    return finish(&out, write_call(self, &out, args[0], args[1], args[2], args[3]));
+}
+
+static PyObject *
+encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"harmless", "naming", "words", "known", "known_json", "most", NULL};
+    PyObject *harmless, *naming, *words, *known, *known_json;
+    Py_ssize_t most;
+    PyTypeObject *words_type = PyType_GetModuleState(type);
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!OO!Sn:Encoder", names, &harmless, &PyFrozenSet_Type, &naming,
+                                     &words, &PyDict_Type, &known, &known_json, &most))
+        return NULL;
+    if (!PySet_Check(harmless) || (words != Py_None && Py_TYPE(words) != *(PyTypeObject **)words_type)) {
+        PyErr_SetString(PyExc_TypeError, "harmless is a set, words are Words or None");
+        return NULL;
+    }
+    Encoder *self = (Encoder *)type->tp_alloc(type, 0);
+    if (self == NULL)
+        return NULL;
+    self->harmless = Py_NewRef(harmless);
+    self->naming = Py_NewRef(naming);
+    self->words = words == Py_None ? NULL : (Words *)Py_NewRef(words);
+    self->known = Py_NewRef(known);
+    self->known_json = Py_NewRef(known_json);
+    self->most = most;
+    for (int number = 0; number < NAMES; number++) {
+        if ((self->name[number] = PyUnicode_InternFromString(attribute_names[number])) == NULL) {
+            Py_DECREF(self);
+            return NULL;
+        }
+    }
+    return (PyObject *)self;
+}
+
+static void
+encoder_dealloc(Encoder *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    Py_XDECREF(self->harmless);
+    Py_XDECREF(self->naming);
+    Py_XDECREF((PyObject *)self->words);
+    Py_XDECREF(self->known);
+    Py_XDECREF(self->known_json);
+    for (int number = 0; number < NAMES; number++)
+        Py_XDECREF(self->name[number]);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMethodDef encoder_methods[] = {
+    {"encode", (PyCFunction)encoder_encode, METH_O, "Return a record's head; None if Python has to look."},
+    {"encode_call", (PyCFunction)(void (*)(void))encoder_encode_call, METH_FASTCALL,
+     "Return the head of a logging call's record, from its attributes; None if Python has to look."},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyType_Slot encoder_slots[] = {
+    {Py_tp_doc, "Writes the canonical bytes of records that hold only plain values."},
+    {Py_tp_new, encoder_new},
+    {Py_tp_dealloc, encoder_dealloc},
+    {Py_tp_methods, encoder_methods},
+    {0, NULL},
+};
+
+static PyType_Spec encoder_spec = {
+    .name = "otel_audit._native.Encoder",
+    .basicsize = sizeof(Encoder),
+    .flags = Py_TPFLAGS_DEFAULT,
+    .slots = encoder_slots,
+};
+
+/* ---- Module --------------------------------------------------------------------------------------------------- */
+
+static int
+add_types(PyObject *module)
+{
+    PyTypeObject **words = PyModule_GetState(module);
+    PyObject *encoder;
+    if ((*words = (PyTypeObject *)PyType_FromModuleAndSpec(module, &words_spec, NULL)) == NULL)
+        return -1;
+    if ((encoder = PyType_FromModuleAndSpec(module, &encoder_spec, NULL)) == NULL)
+        return -1;
+    int added = PyModule_AddType(module, *words) < 0 || PyModule_AddType(module, (PyTypeObject *)encoder) < 0;
+    Py_DECREF(encoder);
+    return added ? -1 : 0;
+}
+
+static int
+traverse(PyObject *module, visitproc visit, void *arg)
+{
+    Py_VISIT(*(PyTypeObject **)PyModule_GetState(module));
+    return 0;
+}
+
+static int
+clear(PyObject *module)
+{
+    Py_CLEAR(*(PyTypeObject **)PyModule_GetState(module));
+    return 0;
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, add_types},
+    {0, NULL},
+};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "otel_audit._native",
+    .m_doc = "The short road of a logging call.",
+    .m_size = sizeof(PyTypeObject *),
+    .m_slots = slots,
+    .m_traverse = traverse,
+    .m_clear = clear,
+};
+
+PyMODINIT_FUNC
+PyInit__native(void)
+{
+    return PyModuleDef_Init(&definition);
+}
