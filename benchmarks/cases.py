@@ -17,6 +17,7 @@ __all__ = [
     "PROCESSOR_FAMILIES",
     "SDK",
     "SDK_ALONE",
+    "SDK_MAPPING",
     "SOCKET",
     "Case",
     "Far",
@@ -41,6 +42,7 @@ SDK = "SDK handler, batch processor with room for all, OTLP/HTTP"
 """Ways that ours are compared with, whether or not their packages are here."""
 
 SDK_ALONE = "SDK LoggingHandler, processor that does nothing"
+SDK_MAPPING = "the same, records with an `audit` mapping"
 
 PROCESSOR_FAMILIES = ("benchmarks.peers.otel_sdk", "benchmarks.processors")
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import otel_audit
 from benchmarks.cases import Case, Log
-from benchmarks.events import Event
 from benchmarks.harness import Sample, ratio
-from benchmarks.peers.otel_sdk import attach_provider
+from benchmarks.peers.otel_sdk import attach_provider, say_who_and_what
 from otel_audit.otel import AuditLogRecordProcessor
 
 __all__ = ["AUDIT", "CASES", "NO_AUDIT", "PLAIN", "added"]
@@ -28,13 +26,7 @@ def _open(select: Any, directory: Path) -> Log:
 
 
 def _open_audit(directory: Path) -> Log:
-    logger = logging.getLogger("benchmark")
-
-    def write(event: Event) -> None:
-        said = {"actor": event["user"], "target": event["resource"], "outcome": event["outcome"]}
-        logger.info("document read", extra={**event, "audit": said})
-
-    return _open(None, directory)._replace(write=write)
+    return say_who_and_what(_open(None, directory))
 
 
 CASES = (

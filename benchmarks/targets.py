@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from benchmarks import integrity, ours
 from benchmarks.calls import task_name
-from benchmarks.cases import LOGSTASH, SDK, SDK_ALONE, SOCKET
+from benchmarks.cases import LOGSTASH, SDK, SDK_ALONE, SDK_MAPPING, SOCKET
 from benchmarks.growth import tasks_by_length
 from benchmarks.harness import Sample, median, ratio
 from benchmarks.importing import MODULES
@@ -80,11 +80,14 @@ def _calls(samples: list[Sample]) -> list[Target]:
 def _processor(samples: list[Sample]) -> list[Target]:
     alone = task_name(SDK_ALONE, 1)
     cases = (
-        ("processor adds, of LoggingHandler's cost", PLAIN, 0.8),
-        ("the same, with an `audit` mapping", AUDIT, 0.8),
+        ("processor adds, of LoggingHandler's cost", PLAIN, SDK_ALONE),
+        ("the same, with an `audit` mapping", AUDIT, SDK_MAPPING),
     )
     return [
-        *(Target(what, True, bound, added(samples, task_name(case, 1), alone)) for what, case, bound in cases),
+        *(
+            Target(what, True, 0.8, added(samples, task_name(case, 1), task_name(other, 1)))
+            for what, case, other in cases
+        ),
         Target("processor / none, for records that are no audit", True, 1.05, _no_audit(samples, alone)),
     ]
 

@@ -382,21 +382,26 @@ write_members(const Encoder *self, Output *out, const Member *members, Py_ssize_
 }
 
 static int
+collect(const Encoder *self, PyObject *object, Member *members, Py_ssize_t *count)
+{
+    Py_ssize_t position = 0;
+    PyObject *name, *value;
+    int done = WRITTEN;
+    while (done == WRITTEN && PyDict_Next(object, &position, &name, &value)) {
+        done = insert(members, count, name, value);
+        if (done == WRITTEN)
+            done = is_harmless(self, name, value);
+    }
+    return done;
+}
+
+static int
 write_object(const Encoder *self, Output *out, PyObject *object, int depth)
 {
     Member members[MOST_MEMBERS];
-    Py_ssize_t count = 0, position = 0;
-    PyObject *name, *value;
-    if (depth == 0)
-        return NOT_PLAIN;
-    while (PyDict_Next(object, &position, &name, &value)) {
-        int done = insert(members, &count, name, value);
-        if (done == WRITTEN)
-            done = is_harmless(self, name, value);
-        if (done != WRITTEN)
-            return done;
-    }
-    return write_members(self, out, members, count, depth - 1);
+    Py_ssize_t count = 0;
+    int done = depth > 0 ? collect(self, object, members, &count) : NOT_PLAIN;
+    return done == WRITTEN ? write_members(self, out, members, count, depth - 1) : done;
 }
 
 /* Two of which the first is text are perhaps a name and what stands under it. */
@@ -539,16 +544,15 @@ put_number(char *at, int number, int digits, char behind)
     return at + digits + 1;
 }
 
-/* Nine digits of fraction, of which the float that logging keeps fills six (RFC 3339). */
+/* UTC with nine digits of fraction (RFC 3339), between 1970 and 9999. */
 static int
-write_time(Output *out, PyObject *created)
+write_time(Output *out, int64_t nanoseconds)
 {
-    double microseconds = PyFloat_CheckExact(created) ? PyFloat_AS_DOUBLE(created) * 1e6 : -1;
-    if (!(microseconds >= 0 && microseconds < 253402300800e6)) /* up to the year 9999 */
-        return NOT_PLAIN;
-    int64_t whole = (int64_t)microseconds, seconds = whole / 1000000;
+    int64_t seconds = nanoseconds / 1000000000;
     int year, month, date, second = (int)(seconds % 86400);
     char text[32], *at = text;
+    if (nanoseconds < 0 || seconds >= 253402300800)
+        return NOT_PLAIN;
     find_date(seconds / 86400, &year, &month, &date);
     *at++ = '"';
     at = put_number(at, year, 4, '-');
@@ -557,59 +561,74 @@ write_time(Output *out, PyObject *created)
     at = put_number(at, second / 3600, 2, ':');
     at = put_number(at, second / 60 % 60, 2, ':');
     at = put_number(at, second % 60, 2, '.');
-    at = put_number(at, (int)(whole % 1000000), 6, '0');
-    memcpy(at, "00Z\"", 4);
-    return write_raw(out, text, at + 4 - text);
+    at = put_number(at, (int)(nanoseconds % 1000000000), 9, 'Z');
+    *at++ = '"';
+    return write_raw(out, text, at - text);
 }
 
-/* Write the record of a logging call that says nothing about who and what. Not if it tells of an exception. */
+typedef struct {
+    int64_t time; /* ns since 1970 */
+    PyObject *level, *logger, *message;
+    PyObject *trace; /* or None */
+    Member data[MOST_MEMBERS];
+    Py_ssize_t count;
+} Call;
+
+/* Write the record of a call that says nothing about who and what. */
 static int
-write_call(const Encoder *self, Output *out, PyObject *attributes, PyObject *standard, PyObject *message, PyObject *trace)
+write_call(const Encoder *self, Output *out, const Call *call)
 {
-    Member extras[MOST_MEMBERS];
-    Py_ssize_t count = 0;
-    PyObject *said[CREATED + 1];
-    for (int number = 0; number < NAMES; number++) {
-        PyObject *value = PyDict_GetItemWithError(attributes, self->name[number]);
-        if (value == NULL)
-            return PyErr_Occurred() ? FAILED : NOT_PLAIN;
-        if (number <= CREATED)
-            said[number] = value;
-        else if (value != Py_None)
-            return NOT_PLAIN;
-    }
-    if (!PyUnicode_CheckExact(said[LEVEL]) || !PyUnicode_CheckExact(said[LOGGER]))
+    if (!PyUnicode_CheckExact(call->level) || !PyUnicode_CheckExact(call->logger))
         return NOT_PLAIN;
-    int done = collect_extras(self, attributes, standard, extras, &count);
+    int done = WRITE(out, "{\"@timestamp\":");
     if (done == WRITTEN)
-        done = WRITE(out, "{\"@timestamp\":");
-    if (done == WRITTEN)
-        done = write_time(out, said[CREATED]);
+        done = write_time(out, call->time);
     if (done == WRITTEN)
         done = WRITE(out, ",\"audit\":");
     if (done == WRITTEN)
         done = write_value(self, out, self->known, MOST_DEPTH);
-    if (done == WRITTEN && count > 0)
+    if (done == WRITTEN && call->count > 0)
         done = WRITE(out, ",\"data\":");
-    if (done == WRITTEN && count > 0)
-        done = write_members(self, out, extras, count, MOST_DEPTH);
+    if (done == WRITTEN && call->count > 0)
+        done = write_members(self, out, call->data, call->count, MOST_DEPTH);
     if (done == WRITTEN)
         done = WRITE(out, ",\"event_name\":\"log.record\",\"level\":");
     if (done == WRITTEN)
-        done = write_text(self, out, said[LEVEL]);
+        done = write_text(self, out, call->level);
     if (done == WRITTEN)
         done = WRITE(out, ",\"logger\":");
     if (done == WRITTEN)
-        done = write_text(self, out, said[LOGGER]);
+        done = write_text(self, out, call->logger);
     if (done == WRITTEN)
         done = WRITE(out, ",\"message\":");
     if (done == WRITTEN)
-        done = write_value(self, out, message, MOST_DEPTH);
-    if (done == WRITTEN && trace != Py_None)
+        done = write_value(self, out, call->message, MOST_DEPTH);
+    if (done == WRITTEN && call->trace != Py_None)
         done = WRITE(out, ",\"otel\":");
-    if (done == WRITTEN && trace != Py_None)
-        done = write_value(self, out, trace, MOST_DEPTH);
+    if (done == WRITTEN && call->trace != Py_None)
+        done = write_value(self, out, call->trace, MOST_DEPTH);
     return done;
+}
+
+/* Read what a logging record says. Not if it tells of an exception. */
+static int
+read_call(const Encoder *self, PyObject *attributes, PyObject *standard, Call *call)
+{
+    PyObject *said[NAMES];
+    for (int number = 0; number < NAMES; number++) {
+        if ((said[number] = PyDict_GetItemWithError(attributes, self->name[number])) == NULL)
+            return PyErr_Occurred() ? FAILED : NOT_PLAIN;
+        if (number >= EXCEPTION && said[number] != Py_None)
+            return NOT_PLAIN;
+    }
+    /* What this float has beyond microseconds is noise; what it has beyond the year 2255 has no room in ns. */
+    double microseconds = PyFloat_CheckExact(said[CREATED]) ? PyFloat_AS_DOUBLE(said[CREATED]) * 1e6 : -1;
+    if (!(microseconds >= 0 && microseconds < 9e15))
+        return NOT_PLAIN;
+    call->time = (int64_t)microseconds * 1000;
+    call->level = said[LEVEL];
+    call->logger = said[LOGGER];
+    return collect_extras(self, attributes, standard, call->data, &call->count);
 }
 
 /* Return what was written, but for a record's last brace, which `out` does not hold; None if Python has to look. */
@@ -645,7 +664,25 @@ encoder_encode_call(Encoder *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     Output out = {.text = out.own, .room = ROOM, .most = self->most};
-    return finish(&out, write_call(self, &out, args[0], args[1], args[2], args[3]));
+    Call call = {.message = args[2], .trace = args[3], .count = 0};
+    int done = read_call(self, args[0], args[1], &call);
+    return finish(&out, done == WRITTEN ? write_call(self, &out, &call) : done);
+}
+
+static PyObject *
+encoder_encode_plain(Encoder *self, PyObject *const *args, Py_ssize_t count)
+{
+    int overflow = 0;
+    if (count != 6 || !PyDict_CheckExact(args[0])) {
+        PyErr_SetString(PyExc_TypeError, "encode_plain() takes a dict, a time, a level, a logger, a message and a trace");
+        return NULL;
+    }
+    Output out = {.text = out.own, .room = ROOM, .most = self->most};
+    Call call = {.level = args[2], .logger = args[3], .message = args[4], .trace = args[5], .count = 0};
+    if (PyLong_CheckExact(args[1]))
+        call.time = PyLong_AsLongLongAndOverflow(args[1], &overflow);
+    int done = overflow || !PyLong_CheckExact(args[1]) ? NOT_PLAIN : collect(self, args[0], call.data, &call.count);
+    return finish(&out, done == WRITTEN ? write_call(self, &out, &call) : done);
 }
 
 static PyObject *
@@ -699,6 +736,8 @@ static PyMethodDef encoder_methods[] = {
     {"encode", (PyCFunction)encoder_encode, METH_O, "Return a record's head; None if Python has to look."},
     {"encode_call", (PyCFunction)(void (*)(void))encoder_encode_call, METH_FASTCALL,
      "Return the head of a logging call's record, from its attributes; None if Python has to look."},
+    {"encode_plain", (PyCFunction)(void (*)(void))encoder_encode_plain, METH_FASTCALL,
+     "Return the head of the record of a call that says this; None if Python has to look."},
     {NULL, NULL, 0, NULL},
 };
 

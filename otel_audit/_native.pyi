@@ -26,3 +26,13 @@ class Encoder:
         trace: dict[str, Any] | None,
         /,
     ) -> bytes | None: ...
+    def encode_plain(
+        self,
+        data: dict[str, Any],
+        nanoseconds: int,
+        level: str,
+        logger: str,
+        message: str,
+        trace: dict[str, Any] | None,
+        /,
+    ) -> bytes | None: ...

@@ -154,6 +154,10 @@ class Door:
         """
         if context.current() is not None or type(level) is not str or type(logger) is not str:
             return None
+        if self._encoder is not None:
+            head = self._encoder.encode_plain(data or {}, nanoseconds, level, logger, message, trace)
+            if head is not None:
+                return head
         try:
             stamp = timestamp(nanoseconds)
         except (OverflowError, TypeError, ValueError):

@@ -12,7 +12,8 @@ from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
 from opentelemetry.sdk._logs import LoggerProvider, LoggingHandler, LogRecordProcessor, ReadWriteLogRecord
 from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
 
-from benchmarks.cases import SDK, SDK_ALONE, Case, Far, Log, Way
+from benchmarks.cases import SDK, SDK_ALONE, SDK_MAPPING, Case, Far, Log, Way
+from benchmarks.events import Event
 from benchmarks.peers.standard import attach
 
 
@@ -38,8 +39,23 @@ def attach_provider(*processors: LogRecordProcessor) -> Log:
     return attach(handler)._replace(close=provider.shutdown)
 
 
+def say_who_and_what(log: Log) -> Log:
+    """Have each event logged with an `audit` mapping beside its fields."""
+    logger = logging.getLogger("benchmark")
+
+    def write(event: Event) -> None:
+        said = {"actor": event["user"], "target": event["resource"], "outcome": event["outcome"]}
+        logger.info("document read", extra={**event, "audit": said})
+
+    return log._replace(write=write)
+
+
 def _open_alone(_: Path) -> Log:
     return attach_provider(_Nothing())
+
+
+def _open_mapping(_: Path) -> Log:
+    return say_who_and_what(attach_provider(_Nothing()))
 
 
 def _open(_: Path, far: Far, **options: Any) -> Log:
@@ -48,7 +64,7 @@ def _open(_: Path, far: Far, **options: Any) -> Log:
     return attach_provider(BatchLogRecordProcessor(exporter, **options))
 
 
-CASES = (Case(SDK_ALONE, _open_alone, keeps=False),)
+CASES = (Case(SDK_ALONE, _open_alone, keeps=False), Case(SDK_MAPPING, _open_mapping, keeps=False))
 
 WAYS = (
     Way(SDK, "http", partial(_open, max_queue_size=1 << 20, schedule_delay_millis=100)),

@@ -88,10 +88,17 @@ def test_a_calls_time_becomes_the_same_text(created: Any) -> None:
         assert mine == theirs
 
 
-@given(st.integers(0, 253402300799 * 10**6))
-def test_any_microsecond_until_the_year_9999_becomes_the_same_text(microseconds: int) -> None:
+@given(st.integers(0, 9 * 10**15 - 10**6))
+def test_any_microsecond_until_the_year_2255_becomes_the_same_text(microseconds: int) -> None:
     call = a_call({}, created=microseconds / 1e6)
     assert C.admit_call(call.__dict__, STANDARD, "read", None) == admit(PYTHON, call)
+
+
+@given(DATA, st.integers(-(10**9), 2**63 + 10), TEXT)
+def test_what_the_processor_lifts_becomes_the_same_bytes(data: dict[str, Any], when: int, message: str) -> None:
+    for _ in range(2):
+        mine, theirs = (door.admit_plain(data, when, "INFO", "app", message) for door in (C, PYTHON))
+        assert mine == theirs
 
 
 STANDARD = tuple(a_call({}).__dict__)
@@ -177,6 +184,7 @@ def test_words_are_bytes(words: Any) -> None:
         lambda encoder: encoder.encode([]),
         lambda encoder: encoder.encode_call({}, [], "", None),
         lambda encoder: encoder.encode_call({}),
+        lambda encoder: encoder.encode_plain([], 0, "", "", "", None),
         lambda encoder: native.Encoder(set(), frozenset(), "words", {}, b"{}", 100),
     ],
 )
