@@ -292,14 +292,14 @@ write_integer(Output *out, long long number)
     return write_raw(out, at, end - at);
 }
 
-/* ECMAScript and Python spell a number alike as long as neither writes an exponent (RFC 8785, section 3.2.2.3). */
+/* ECMAScript and Python spell a fraction alike as long as neither writes an exponent (RFC 8785, section 3.2.2.3). */
 static int
 write_float(Output *out, double number)
 {
     if (number >= -(double)MOST_SAFE_INTEGER && number <= (double)MOST_SAFE_INTEGER && number == (double)(long long)number)
         return write_integer(out, (long long)number);
     double size = number < 0 ? -number : number;
-    if (!(size >= 1e-4 && size < 1e16))
+    if (!(size >= 1e-4 && size < (double)MOST_SAFE_INTEGER))
         return NOT_PLAIN;
     char *digits = PyOS_double_to_string(number, 'r', 0, 0, NULL);
     if (digits == NULL)
@@ -504,22 +504,6 @@ collect_extras(const Encoder *self, PyObject *attributes, PyObject *standard, Me
     return number < count_standard ? NOT_PLAIN : WRITTEN;
 }
 
-/* Write a record but for its last brace. Of its own members, the names need no look. */
-static int
-write_record(const Encoder *self, Output *out, PyObject *record)
-{
-    Member members[MOST_MEMBERS];
-    Py_ssize_t count = 0, position = 0;
-    PyObject *name, *value;
-    int done = WRITTEN;
-    while (done == WRITTEN && PyDict_Next(record, &position, &name, &value))
-        done = insert(members, &count, name, value);
-    if (done == WRITTEN)
-        done = write_members(self, out, members, count, MOST_DEPTH);
-    out->length--;
-    return done;
-}
-
 /* The date of a day counted from 1970-01-01, in the Gregorian calendar, whose eras of 400 years are alike; a year is
  * counted from the first of March, so that a leap day is its last. */
 static void
@@ -568,51 +552,60 @@ write_time(Output *out, int64_t nanoseconds)
 
 typedef struct {
     int64_t time; /* ns since 1970 */
-    PyObject *level, *logger, *message;
-    PyObject *trace; /* or None */
+    PyObject *audit;
+    PyObject *event_name;                       /* the default if NULL */
+    PyObject *level, *logger, *message, *trace; /* None if there is none */
     Member data[MOST_MEMBERS];
     Py_ssize_t count;
-} Call;
+} Event;
 
-/* Write the record of a call that says nothing about who and what. */
+/* `name` has the comma, quotes and colon around it. */
 static int
-write_call(const Encoder *self, Output *out, const Call *call)
+write_optional(const Encoder *self, Output *out, const char *name, PyObject *value)
 {
-    if (!PyUnicode_CheckExact(call->level) || !PyUnicode_CheckExact(call->logger))
+    if (value == Py_None)
+        return WRITTEN;
+    int done = write_raw(out, name, (Py_ssize_t)strlen(name));
+    return done == WRITTEN ? write_value(self, out, value, MOST_DEPTH) : done;
+}
+
+static int
+is_text(PyObject *value)
+{
+    return value == Py_None || PyUnicode_CheckExact(value);
+}
+
+/* Write a record but for its last brace. */
+static int
+write_event(const Encoder *self, Output *out, const Event *event)
+{
+    if (!is_text(event->level) || !is_text(event->logger) || !is_text(event->message))
         return NOT_PLAIN;
     int done = WRITE(out, "{\"@timestamp\":");
     if (done == WRITTEN)
-        done = write_time(out, call->time);
+        done = write_time(out, event->time);
     if (done == WRITTEN)
-        done = WRITE(out, ",\"audit\":");
-    if (done == WRITTEN)
-        done = write_value(self, out, self->known, MOST_DEPTH);
-    if (done == WRITTEN && call->count > 0)
+        done = write_optional(self, out, ",\"audit\":", event->audit);
+    if (done == WRITTEN && event->count > 0)
         done = WRITE(out, ",\"data\":");
-    if (done == WRITTEN && call->count > 0)
-        done = write_members(self, out, call->data, call->count, MOST_DEPTH);
+    if (done == WRITTEN && event->count > 0)
+        done = write_members(self, out, event->data, event->count, MOST_DEPTH);
     if (done == WRITTEN)
-        done = WRITE(out, ",\"event_name\":\"log.record\",\"level\":");
+        done = WRITE(out, ",\"event_name\":");
     if (done == WRITTEN)
-        done = write_text(self, out, call->level);
+        done = event->event_name == NULL ? WRITE(out, "\"log.record\"") : write_text(self, out, event->event_name);
     if (done == WRITTEN)
-        done = WRITE(out, ",\"logger\":");
+        done = write_optional(self, out, ",\"level\":", event->level);
     if (done == WRITTEN)
-        done = write_text(self, out, call->logger);
+        done = write_optional(self, out, ",\"logger\":", event->logger);
     if (done == WRITTEN)
-        done = WRITE(out, ",\"message\":");
-    if (done == WRITTEN)
-        done = write_value(self, out, call->message, MOST_DEPTH);
-    if (done == WRITTEN && call->trace != Py_None)
-        done = WRITE(out, ",\"otel\":");
-    if (done == WRITTEN && call->trace != Py_None)
-        done = write_value(self, out, call->trace, MOST_DEPTH);
-    return done;
+        done = write_optional(self, out, ",\"message\":", event->message);
+    return done == WRITTEN ? write_optional(self, out, ",\"otel\":", event->trace) : done;
 }
 
 /* Read what a logging record says. Not if it tells of an exception. */
 static int
-read_call(const Encoder *self, PyObject *attributes, PyObject *standard, Call *call)
+read_call(const Encoder *self, PyObject *attributes, PyObject *standard, Event *call)
 {
     PyObject *said[NAMES];
     for (int number = 0; number < NAMES; number++) {
@@ -628,6 +621,7 @@ read_call(const Encoder *self, PyObject *attributes, PyObject *standard, Call *c
     call->time = (int64_t)microseconds * 1000;
     call->level = said[LEVEL];
     call->logger = said[LOGGER];
+    call->audit = self->known;
     return collect_extras(self, attributes, standard, call->data, &call->count);
 }
 
@@ -646,17 +640,6 @@ finish(Output *out, int done)
 }
 
 static PyObject *
-encoder_encode(Encoder *self, PyObject *record)
-{
-    if (!PyDict_CheckExact(record)) {
-        PyErr_SetString(PyExc_TypeError, "encode() takes a dict");
-        return NULL;
-    }
-    Output out = {.text = out.own, .room = ROOM, .most = self->most};
-    return finish(&out, write_record(self, &out, record));
-}
-
-static PyObject *
 encoder_encode_call(Encoder *self, PyObject *const *args, Py_ssize_t count)
 {
     if (count != 4 || !PyDict_CheckExact(args[0]) || !PyTuple_CheckExact(args[1])) {
@@ -664,25 +647,34 @@ encoder_encode_call(Encoder *self, PyObject *const *args, Py_ssize_t count)
         return NULL;
     }
     Output out = {.text = out.own, .room = ROOM, .most = self->most};
-    Call call = {.message = args[2], .trace = args[3], .count = 0};
+    Event call = {.message = args[2], .trace = args[3]};
     int done = read_call(self, args[0], args[1], &call);
-    return finish(&out, done == WRITTEN ? write_call(self, &out, &call) : done);
+    return finish(&out, done == WRITTEN ? write_event(self, &out, &call) : done);
 }
 
 static PyObject *
-encoder_encode_plain(Encoder *self, PyObject *const *args, Py_ssize_t count)
+encoder_encode(Encoder *self, PyObject *const *args, Py_ssize_t count)
 {
-    int overflow = 0;
-    if (count != 6 || !PyDict_CheckExact(args[0])) {
-        PyErr_SetString(PyExc_TypeError, "encode_plain() takes a dict, a time, a level, a logger, a message and a trace");
+    int overflow = 0, done = NOT_PLAIN;
+    if (count != 8) {
+        PyErr_SetString(PyExc_TypeError, "encode() takes 8 arguments");
         return NULL;
     }
     Output out = {.text = out.own, .room = ROOM, .most = self->most};
-    Call call = {.level = args[2], .logger = args[3], .message = args[4], .trace = args[5], .count = 0};
-    if (PyLong_CheckExact(args[1]))
-        call.time = PyLong_AsLongLongAndOverflow(args[1], &overflow);
-    int done = overflow || !PyLong_CheckExact(args[1]) ? NOT_PLAIN : collect(self, args[0], call.data, &call.count);
-    return finish(&out, done == WRITTEN ? write_call(self, &out, &call) : done);
+    Event event = {.event_name = args[1],
+                   .audit = args[2],
+                   .level = args[4],
+                   .logger = args[5],
+                   .message = args[6],
+                   .trace = args[7]};
+    if (PyLong_CheckExact(args[0]) && PyUnicode_CheckExact(args[1]) && PyDict_CheckExact(args[2])) {
+        event.time = PyLong_AsLongLongAndOverflow(args[0], &overflow);
+        if (!overflow && args[3] == Py_None)
+            done = WRITTEN;
+        else if (!overflow && PyDict_CheckExact(args[3]))
+            done = collect(self, args[3], event.data, &event.count);
+    }
+    return finish(&out, done == WRITTEN ? write_event(self, &out, &event) : done);
 }
 
 static PyObject *
@@ -733,11 +725,10 @@ encoder_dealloc(Encoder *self)
 }
 
 static PyMethodDef encoder_methods[] = {
-    {"encode", (PyCFunction)encoder_encode, METH_O, "Return a record's head; None if Python has to look."},
+    {"encode", (PyCFunction)(void (*)(void))encoder_encode, METH_FASTCALL,
+     "Return the head of an event's record; None if Python has to look."},
     {"encode_call", (PyCFunction)(void (*)(void))encoder_encode_call, METH_FASTCALL,
      "Return the head of a logging call's record, from its attributes; None if Python has to look."},
-    {"encode_plain", (PyCFunction)(void (*)(void))encoder_encode_plain, METH_FASTCALL,
-     "Return the head of the record of a call that says this; None if Python has to look."},
     {NULL, NULL, 0, NULL},
 };
 

@@ -17,21 +17,22 @@ class Encoder:
         known_json: bytes,
         most: int,
     ) -> Encoder: ...
-    def encode(self, record: dict[str, Any], /) -> bytes | None: ...
+    def encode(
+        self,
+        nanoseconds: int,
+        event_name: str,
+        audit: dict[str, Any],
+        data: dict[str, Any] | None,
+        level: str | None,
+        logger: str | None,
+        message: str | None,
+        trace: dict[str, Any] | None,
+        /,
+    ) -> bytes | None: ...
     def encode_call(
         self,
         attributes: dict[str, Any],
         standard: tuple[str, ...],
-        message: str,
-        trace: dict[str, Any] | None,
-        /,
-    ) -> bytes | None: ...
-    def encode_plain(
-        self,
-        data: dict[str, Any],
-        nanoseconds: int,
-        level: str,
-        logger: str,
         message: str,
         trace: dict[str, Any] | None,
         /,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from . import context
 from .canonical import (
@@ -37,6 +37,11 @@ _MOST_NAMES = 1024
 
 _LOG: dict[str, Any] = {"action": "LOG", "actor": ANONYMOUS, "outcome": "unknown"}
 """What `audit` says of a logging call that says nothing."""
+
+_Event: TypeAlias = tuple[
+    int, str, dict[str, Any], "dict[str, Any] | None", "str | None", "str | None", "str | None", "dict[str, Any] | None"
+]
+"""When (Unix time in ns), the event's name, `audit`, `data`, level, logger, message, ids of the span."""
 
 _YEAR_1, _YEAR_10000 = -62_135_596_800, 253_402_300_800
 _DIGITS = tuple(f"{number:03}" for number in range(1000))  # half the price of a format specification
@@ -99,30 +104,21 @@ class Door:
             trace: returns the ids of the span that it belongs to; by default the active one.
             notes: what was changed before it came here.
         """
-        now = time.time_ns()
+        when = time.time_ns() if nanoseconds is None else nanoseconds
+        changes, ids = [*notes], None
         try:
-            stamp = timestamp(now if nanoseconds is None else nanoseconds)
-        except (OverflowError, TypeError, ValueError):
-            stamp = timestamp(now)
-            notes = [*notes, Alteration("/@timestamp", f"not a time: {text_of(nanoseconds):.64}")]
-        record: dict[str, Any] = {"@timestamp": stamp, "audit": _LOG, "event_name": DEFAULT_EVENT}
-        if level is not None:
-            record["level"] = level
-        if logger is not None:
-            record["logger"] = logger
-        if message is not None:
-            record["message"] = message
-        try:
-            if (ids := trace()) is not None:
-                record["otel"] = ids
-            if data:
-                record["data"] = data
-            if event_name is None and not audit and context.current() is None:
-                return self._encode(record, list(notes))
-            return self._encode(record, [*notes, *self._describe(record, event_name, audit)])
+            ids = trace()
+            name, who = DEFAULT_EVENT, _LOG
+            if event_name is not None or audit or context.current() is not None:
+                name, who, data = self._describe(event_name, audit, data, changes)
+            event = when, name, who, data, level, logger, message, ids
+            if not changes and self._encoder is not None and (head := self._encoder.encode(*event)) is not None:
+                return head
+            return self._spell(event, changes)
         except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
-            record.update(audit=dict(_LOG), event_name=DEFAULT_EVENT, data={"unreadable": type(data).__name__})
-            return self._encode_safely(record, [Alteration("/data", f"unreadable: {type(error).__name__}")])
+            changes = [Alteration("/data", f"unreadable: {type(error).__name__}")]
+            data = {"unreadable": type(data).__name__}
+            return self._spell((when, DEFAULT_EVENT, dict(_LOG), data, level, logger, message, ids), changes)
 
     def admit_call(
         self, attributes: dict[str, Any], standard: tuple[str, ...], message: str, trace: dict[str, Any] | None
@@ -141,40 +137,17 @@ class Door:
 
     def admit_plain(  # noqa: PLR0917 - keywords cost a tenth of a microsecond
         self,
-        data: dict[str, Any] | None,
         nanoseconds: int,
+        data: dict[str, Any],
         level: str,
         logger: str,
         message: str,
-        trace: dict[str, Any] | None = None,
+        trace: dict[str, Any] | None,
     ) -> bytes | None:
-        """Return the head of a logging call that says nothing about who and what, if it holds only plain values.
-
-        The road of most logging calls, in one piece: what `admit` would return, or None where `admit` is needed.
-        """
-        if context.current() is not None or type(level) is not str or type(logger) is not str:
+        """Return the head of a record that says nothing about who and what, if C can write it; None if not."""
+        if self._encoder is None or context.current() is not None:
             return None
-        if self._encoder is not None:
-            head = self._encoder.encode_plain(data or {}, nanoseconds, level, logger, message, trace)
-            if head is not None:
-                return head
-        try:
-            stamp = timestamp(nanoseconds)
-        except (OverflowError, TypeError, ValueError):
-            return None
-        record: dict[str, Any] = {
-            "@timestamp": stamp,
-            "audit": _LOG,
-            "event_name": DEFAULT_EVENT,
-            "level": level,
-            "logger": logger,
-            "message": message,
-        }
-        if data:
-            record["data"] = data
-        if trace is not None:
-            record["otel"] = trace
-        return self._encode_plain(record, self._redactor)
+        return self._encoder.encode(nanoseconds, DEFAULT_EVENT, _LOG, data, level, logger, message, trace)
 
     def control(self, event_name: str, data: dict[str, Any], *, action: str) -> bytes:
         """Return the head of a control record: the trail speaking of itself."""
@@ -187,33 +160,30 @@ class Door:
         }
         return self._encode(record, [], self._own)
 
-    def _describe(self, record: dict[str, Any], event_name: Any, given: Mapping[Any, Any] | None) -> list[Alteration]:
-        """Fill in who, what, on what and with which outcome; return what of it had to be changed."""
-        notes: list[Alteration] = []
+    def _describe(
+        self, event_name: Any, given: Mapping[Any, Any] | None, data: dict[str, Any] | None, notes: list[Alteration]
+    ) -> tuple[str, dict[str, Any], dict[str, Any] | None]:
+        """Return the event's name, who, what, on what and with which outcome, and what belongs under `data`."""
         audit: dict[str, Any] = {"actor": ANONYMOUS, "outcome": "unknown"}
-        data = record.get("data") or {}
         scope = context.current()
         if scope is not None:
             audit.update(scope.audit)
             notes.extend(scope.notes)
             if scope.data:
-                data = {**scope.data, **data}
+                data = {**scope.data, **(data or {})}
         if given:
             if event_name is None:
                 event_name = given.get("event_name", given.get("event"))
             stated, rest = normalize(given, notes)
             audit.update(stated)
             if rest:
-                data = {**rest, **data}
+                data = {**rest, **(data or {})}
         if type(event_name) is not str or (named := self._names.get(event_name)) is None:
             named = self._name(event_name, notes)
         name, action = named
         if "action" not in audit:
             audit["action"] = action
-        record["audit"], record["event_name"] = audit, name
-        if data:
-            record["data"] = data
-        return notes
+        return name, audit, data
 
     def _name(self, given: Any, notes: list[Alteration]) -> tuple[str, str]:
         """Return an event's name and the action that it stands for."""
@@ -226,24 +196,33 @@ class Door:
             self._names[given] = named
         return named
 
+    def _spell(self, event: _Event, notes: list[Alteration]) -> bytes:
+        """Return the head of a record that C does not write, or is not there for."""
+        when, name, who, data, level, logger, message, ids = event
+        try:
+            stamp = timestamp(when)
+        except (OverflowError, TypeError, ValueError):
+            stamp = timestamp(time.time_ns())
+            notes = [*notes, Alteration("/@timestamp", f"not a time: {text_of(when):.64}")]
+        record: dict[str, Any] = {"@timestamp": stamp, "audit": who, "event_name": name}
+        if data:
+            record["data"] = data
+        for member, value in (("level", level), ("logger", logger), ("message", message), ("otel", ids)):
+            if value is not None:
+                record[member] = value
+        return self._encode(record, notes)
+
     def _encode(self, record: dict[str, Any], notes: list[Alteration], redactor: Redactor | None = None) -> bytes:
         redactor = redactor or self._redactor
-        if not notes and (head := self._encode_plain(record, redactor)) is not None:
-            return head
+        if not notes and _is_plain(record, redactor):
+            try:
+                written = canonicalize_plain(record)
+            except (TypeError, ValueError):  # a lone surrogate, an integer beyond 2^53, keys outside ASCII
+                pass
+            else:
+                if len(written) <= self._most and redactor.is_clear(record, written):
+                    return written[:-1]
         return self._encode_safely(record, notes, redactor)
-
-    def _encode_plain(self, record: dict[str, Any], redactor: Redactor) -> bytes | None:
-        """Return the head of a record that can be written as it is; None for any other."""
-        encoder = self._encoder if redactor is self._redactor else None
-        if encoder is not None and (head := encoder.encode(record)) is not None:
-            return head
-        if not _is_plain(record, redactor):
-            return None
-        try:
-            written = canonicalize_plain(record)
-        except (TypeError, ValueError):  # a lone surrogate, an integer beyond 2^53, keys outside ASCII
-            return None
-        return written[:-1] if len(written) <= self._most and redactor.is_clear(record, written) else None
 
     def _encode_safely(
         self, record: dict[str, Any], notes: list[Alteration], redactor: Redactor | None = None

@@ -18,7 +18,6 @@ from .door import Door
 __all__ = ["admit", "read_time"]
 
 _STANDARD: Final = tuple(logging.LogRecord("", 0, "", 0, "", None, None).__dict__)
-_HAS_TASK: Final = sys.version_info >= (3, 12)
 _modules: Final = sys.modules
 _NOT_EXTRA: Final = frozenset({*_STANDARD, "message", "asctime", "taskName"})
 
@@ -67,12 +66,6 @@ def admit(
             if (head := door.admit_call(record.__dict__, _STANDARD, message, trace)) is not None:
                 return head
         data = read_extra(record)
-        if shape is None and not (record.exc_info or record.stack_info or record.exc_text or "audit" in data):
-            if _HAS_TASK and (task := record.__dict__.get("taskName")) is not None:
-                data["taskName"] = task
-            head = door.admit_plain(data, read_time(record), record.levelname, record.name, message, trace)
-            if head is not None:
-                return head
         event_name, audit = _read_audit(data)
         _add_traces(record, data)
         return door.admit(

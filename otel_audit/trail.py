@@ -164,8 +164,8 @@ class AuditTrail:
         Raises:
             RecordLost: it could not be kept, and the failure policy says to raise.
         """
-        head = self.door.admit(event_name, audit, as_members(data), nanoseconds=nanoseconds)
-        return self._append(head)
+        members = data if data is None or type(data) is dict else as_members(data)
+        return self._append(self.door.admit(event_name, audit, members, nanoseconds=nanoseconds))
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""

@@ -53,7 +53,7 @@ def lift(door: Door, record: ReadableLogRecord | ReadWriteLogRecord, attributes:
         and 0 <= when < _LATEST
         and logger is not None
         and not (notes or inner.event_name)
-        and (head := door.admit_plain(attributes, when, level, logger, body, trace=trace)) is not None
+        and (head := door.admit_plain(when, attributes, level, logger, body, trace)) is not None
     ):
         return head
     level, when = _level(inner), _time(inner, notes)
@@ -90,10 +90,12 @@ def _read_schema(data: dict[str, Any]) -> dict[str, Any] | None:
         return None
     audit: dict[str, Any] = {}
     given = data.get("audit")
-    if isinstance(given, Mapping):
+    if type(given) is dict or isinstance(given, Mapping):
         del data["audit"]
         # The passing record keeps the mappings that the caller gave: they are not ours to add to.
-        audit.update({name: dict(value) if isinstance(value, Mapping) else value for name, value in given.items()})
+        audit.update({name: value if type(value) is str else _own(value) for name, value in given.items()})
+        if len(unknown) == 1:
+            return audit
     elif isinstance(given, str):
         audit["event_name"] = data.pop("audit")
     for name in [name for name in data if name in unknown and isinstance(name, str)]:
@@ -103,6 +105,10 @@ def _read_schema(data: dict[str, Any]) -> dict[str, Any] | None:
         elif name != "audit" and name not in EVENT_NAME_ATTRIBUTES and len(_ordinary) < _MAX_REMEMBERED:
             _ordinary.add(name)
     return audit
+
+
+def _own(value: Any) -> Any:
+    return dict(value) if isinstance(value, Mapping) else value
 
 
 def _put(audit: dict[str, Any], path: _Path, value: Any) -> None:

@@ -386,7 +386,7 @@ NUMBERS = st.one_of(st.integers(), st.integers(-(2**54), 2**54).map(float), st.f
 def test_a_number_is_spelled_alike_whichever_road_its_record_takes(data: dict[str, Any]) -> None:
     door, given_as = Door(), repr(data)
     door.admit("a.b", None, data)  # its names are known from here on: plain values take the short road
-    for head in (door.admit("a.b", None, data), door.admit_plain(data, 0, "INFO", "app", "message")):
+    for head in (door.admit("a.b", None, data), door.admit_plain(0, data, "INFO", "app", "message", None)):
         if head is not None:
             assert f'"data":{jcs(make_safe(data, Limits())[0]).decode()}' in head.decode() or not data
     assert repr(data) == given_as

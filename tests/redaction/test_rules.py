@@ -93,7 +93,7 @@ def test_the_schema_keeps_its_shape(path: str, audit: dict[str, Any], shown: dic
 
 
 def test_the_message_can_be_masked() -> None:
-    head = door(redact_paths=("message",)).admit_plain(None, 1, "INFO", "shop", "hello")
+    head = door(redact_paths=("message",)).admit_plain(1, {}, "INFO", "shop", "hello", None)
     assert head is None, "not the short road"
     head = door(redact_paths=("message",)).admit(message="hello", level="INFO", logger="shop")
     assert json.loads(head + b"}")["message"] == MASK
@@ -131,10 +131,10 @@ def test_patterns_are_looked_for_in_every_text_and_name() -> None:
     written = record(
         bench, {"a": [{"b": "ACC-1"}], "ACC-2": 1, "c": ["x", ("ACC-3",)]}, {"reason": "ACC-4", "target": "ACC-5"}
     )
-    head = bench.admit_plain({"a": "ACC-6"}, 1, "INFO", "shop", "hello")
+    head = bench.admit_plain(1, {"a": "ACC-6"}, "INFO", "shop", "hello", None)
     assert re.findall(r"ACC-\d", json.dumps(written)) == []
     assert head is None
-    assert bench.admit_plain({"a": "b"}, 1, "INFO", "shop", "hello") is not None
+    assert record(bench, {"a": "b"}, {})["data"] == {"a": "b"}
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_an_allow_list_is_about_the_message_too() -> None:
     logged = {"message": "hello", "level": "INFO", "logger": "shop"}
     assert json.loads(door(redact_allow={"log.*": ()}).admit(**logged) + b"}")["message"] == MASK
     assert json.loads(door(redact_allow={"log.*": ("message",)}).admit(**logged) + b"}")["message"] == "hello"
-    assert door(redact_allow={"log.*": ()}).admit_plain(None, 1, "INFO", "shop", "hello") is None
+    assert door(redact_allow={"log.*": ()}).admit_plain(1, {}, "INFO", "shop", "hello", None) is None
 
 
 def test_allowed_is_not_unmasked() -> None:
