@@ -97,7 +97,9 @@ class Checkpointer:
         self._publishers = [Publisher(plan, report=report, kept=self._take_receipt) for plan in anchors]
         self._receipts: deque[Anchored] = deque()
 
-        self._queue: deque[tuple[str, float]] = deque()
+        self._queue: deque[str] = deque()
+        self._moments: deque[float] = deque()
+        """When each of these came, where epochs end. They are put here first, and taken last."""
         self._seen = 0
         self._wake_at = every
         self._quiet = threading.Lock()
@@ -129,8 +131,9 @@ class Checkpointer:
 
     def observe(self, seq: int, hash_hex: str) -> None:
         """Take a record that is written: its number and its hash. In order; one thread at a time."""
-        # Only the end of an epoch asks for the time of a record.
-        self._queue.append((hash_hex, 0.0 if self._epochs is None else self._clock()))
+        if self._epochs is not None:
+            self._moments.append(self._clock())
+        self._queue.append(hash_hex)
         self._seen = seq
         if seq >= self._wake_at:
             self._wake_at = seq + _QUEUE_LIMIT  # the thread lowers it again when it has caught up
@@ -208,10 +211,14 @@ class Checkpointer:
             self._asked.popleft().set()
 
     def _rest(self) -> None:
-        """Wait until the last checkpoint is a moment ago, unless somebody asks for one."""
-        rest = self._rested + _LEAST_PAUSE - time.monotonic()
-        if rest > 0 and not self._asked and not self._closed:
-            self._quiet.acquire(timeout=rest)
+        """Wait until the last checkpoint is a moment ago, unless somebody asks for one.
+
+        What comes in the meantime is folded bit by bit: whoever logs is held up for a shorter time, and memory that was
+        just let go of is used again.
+        """
+        while (rest := self._rested + _LEAST_PAUSE - time.monotonic()) > 0 and not self._asked and not self._closed:
+            if self._quiet.acquire(timeout=rest):
+                self._try(lambda: self._drain(self._clock()))
         self._rested = time.monotonic()
 
     def _try(self, step: Callable[[], None]) -> None:
@@ -342,8 +349,8 @@ class Checkpointer:
         with self._fold_lock:
             batch: list[str] = []
             for _ in range(len(self._queue)):
-                digest, moment = self._queue.popleft()
-                if moment >= self._boundary:
+                digest = self._queue.popleft()
+                if self._epochs is not None and (moment := self._moments.popleft()) >= self._boundary:
                     self._fold(batch)
                     batch = []
                     self._end_epochs(moment)
@@ -373,6 +380,7 @@ class Checkpointer:
         """In a forked child: let go of a stream that is the parent's."""
         self._closed = True
         self._queue = deque(maxlen=0)
+        self._moments = deque(maxlen=0)
         self._fold_lock = threading.Lock()
         for publisher in self._publishers:
             publisher.abandon()
