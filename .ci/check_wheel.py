@@ -25,6 +25,8 @@ def problems(path: str) -> list[str]:
     found = [f"the wheel installs {place}" for place in places - ours]
     found += [f"the wheel registers {group}" for group in TAKES_OVER & set(entries.sections())]
     found += [f"the wheel lacks {name}" for name in NEEDED if f"otel_audit/{name}" not in names]
+    if not any(name.startswith("otel_audit/_native.") and name.endswith((".so", ".pyd")) for name in names):
+        found.append("the wheel lacks the part in C")
     if "otel-audit" not in entries["console_scripts"]:
         found.append("the wheel lacks the command otel-audit")
     return found

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
+
+if os.environ.get("OTEL_AUDIT_WITHOUT_C"):
+    sys.modules["otel_audit._native"] = None  # type: ignore[assignment] - importing it raises, as where it was not built
 
 _CA_VARIABLES = {"REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "AWS_CA_BUNDLE", "SSL_CERT_FILE", "SSL_CERT_DIR"}
 

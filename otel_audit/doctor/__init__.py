@@ -17,7 +17,7 @@ from .anchors import check_anchors
 from .application import check_app, check_sdk
 from .check import Check, Status
 from .journal import check_directory, check_filesystem, check_key, check_locks, check_sinks, check_space, check_sync
-from .machine import check_clock, check_synchronization, check_versions
+from .machine import check_clock, check_native, check_synchronization, check_versions
 
 if TYPE_CHECKING:
     from otel_audit.config.resolving import Effective
@@ -37,6 +37,7 @@ def examine(
         timeout: seconds for each connection, and for all canaries together.
     """
     yield check_versions()
+    yield check_native()
     yield check_clock()
     yield from _try("time source", check_synchronization)
     yield from check_sdk(os.environ)

@@ -11,11 +11,11 @@ import time
 from datetime import datetime, timezone
 from typing import Final
 
-from otel_audit import __version__
+from otel_audit import __version__, native
 
 from .check import Check
 
-__all__ = ["check_clock", "check_synchronization", "check_versions"]
+__all__ = ["check_clock", "check_native", "check_synchronization", "check_versions"]
 
 _OPTIONAL: Final = ("opentelemetry-sdk", "opentelemetry-exporter-otlp", "confluent-kafka")
 _EARLIEST: Final = datetime(2025, 1, 1, tzinfo=timezone.utc)
@@ -35,6 +35,18 @@ def check_versions() -> Check:
         except importlib.metadata.PackageNotFoundError:  # noqa: PERF203 - an extra that is not installed
             continue
     return Check("versions", "ok", ", ".join(found))
+
+
+def check_native() -> Check:
+    """See whether the part that is written in C was built."""
+    if native.Encoder is None:
+        return Check(
+            "speed",
+            "warn",
+            "otel-audit was installed without its part in C: a logging call costs about four times as much",
+            "install it again where there is a C compiler (and the Python headers), or from a wheel for this platform",
+        )
+    return Check("speed", "ok", "the part in C was built")
 
 
 def check_clock(wait: float = _WATCHED) -> Check:

@@ -58,7 +58,7 @@ class TextMask:
 
     def may_hold(self, written: bytes) -> bool:
         """Tell whether a secret can be in an encoded line; False is certain."""
-        return bool(self._finds(written))
+        return self._finds(written)
 
     def mask(self, text: str) -> str:
         """Return the text without the secrets in it; the same object if there are none."""

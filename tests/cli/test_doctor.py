@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from otel_audit import native
 from otel_audit.cli.__main__ import main
 from otel_audit.doctor import Check, application, examine, machine, tls
 from otel_audit.doctor import journal as checks
@@ -58,6 +59,14 @@ def test_where_all_is_well_the_exit_code_is_0(journal: Path, capsys: pytest.Capt
     assert "\nok      settings: usable\n" in out
     assert "fail" not in out
     assert list(journal.iterdir()) == [], "nothing is left behind"
+
+
+def test_a_package_without_its_part_in_c_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert machine.check_native().status == "ok"
+    monkeypatch.setattr(native, "Encoder", None)
+    check = machine.check_native()
+    assert check.status == "warn"
+    assert "C compiler" in check.todo
 
 
 def test_a_report_for_machines_has_a_schema_and_the_exit_code(

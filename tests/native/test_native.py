@@ -98,7 +98,9 @@ def test_any_microsecond_until_the_year_2255_becomes_the_same_text(microseconds:
 def test_what_the_processor_lifts_becomes_the_same_bytes(data: dict[str, Any], when: int, message: str) -> None:
     for _ in range(2):
         head = C.admit_plain(when, data, "INFO", "app", message, None)
-        admit_ = PYTHON.admit(data=data, nanoseconds=when, level="INFO", logger="app", message=message, trace=lambda: None)
+        admit_ = PYTHON.admit(
+            data=data, nanoseconds=when, level="INFO", logger="app", message=message, trace=lambda: None
+        )
         assert head in (None, admit_)
 
 
