@@ -30,6 +30,7 @@ __all__ = [
     "INTEGRITY_CASES",
     "OTLP",
     "RECORD",
+    "SAYING",
     "SHORT_LINE",
     "SIGNED",
     "TLS",
@@ -44,6 +45,7 @@ NAME = "benchmarks.example/audit"
 HANDLER = "**AuditHandler, {}**"
 SIGNED = HANDLER.format("process, signed")
 RECORD = "**otel_audit.record, process**"
+SAYING = "**otel_audit.record, saying who and what**"
 TLS = "**AuditHandler, JSON lines over TLS**"
 OTLP = "**AuditHandler, OTLP/HTTP**"
 FORMATTER = "**FileHandler + AuditFormatter**"
@@ -79,6 +81,11 @@ def _make_key(directory: Path) -> Path:
 
 
 def _open_record(directory: Path) -> Log:
+    trail = otel_audit.configure(journal=directory, sinks=[], durability="process")
+    return Log(lambda event: otel_audit.record("document.read", data=event), trail.flush, trail.close)
+
+
+def _open_saying(directory: Path) -> Log:
     trail = otel_audit.configure(journal=directory, sinks=[], durability="process")
 
     def write(event: Event) -> None:
@@ -177,6 +184,7 @@ CASES = (
     Case(SIGNED, _open_signed),
     Case(HANDLER.format("always"), partial(_open_handler, "always"), events=2_000),
     Case(RECORD, _open_record),
+    Case(SAYING, _open_saying),
     Case(FORMATTER, partial(open_file, otel_audit.AuditFormatter)),
 )
 

@@ -205,11 +205,8 @@ class Door:
             stamp = timestamp(time.time_ns())
             notes = [*notes, Alteration("/@timestamp", f"not a time: {text_of(when):.64}")]
         record: dict[str, Any] = {"@timestamp": stamp, "audit": who, "event_name": name}
-        if data:
-            record["data"] = data
-        for member, value in (("level", level), ("logger", logger), ("message", message), ("otel", ids)):
-            if value is not None:
-                record[member] = value
+        others = {"data": data or None, "level": level, "logger": logger, "message": message, "otel": ids}
+        record.update({member: value for member, value in others.items() if value is not None})
         return self._encode(record, notes)
 
     def _encode(self, record: dict[str, Any], notes: list[Alteration], redactor: Redactor | None = None) -> bytes:

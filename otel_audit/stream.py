@@ -234,7 +234,7 @@ class Stream:
                 self._answer_for(done)
             receipt = Receipt(done.stream or self._chain.stream, done.seq, done.hash)
         else:
-            receipt = Receipt(*done[:3])
+            receipt = Receipt._make(done[:3])
         if self._syncs and receipt.seq is not None:
             self._make_durable()
         return receipt
