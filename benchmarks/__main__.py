@@ -12,12 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import calls, delivery, growth, importing, integrity, targets, verifying
+from benchmarks import calls, delivery, growth, importing, integrity, targets, troubles, verifying
 from benchmarks.cases import PROCESSOR_FAMILIES, SDK_ALONE
 from benchmarks.harness import Harness, Sample
 from benchmarks.report import table
 
-_SECTIONS = ("calls", "processor", "delivery", "append", "reopen", "verify", "integrity", "import")
+_SECTIONS = ("calls", "processor", "delivery", "troubles", "append", "reopen", "verify", "integrity", "import")
 _PACKAGES = (
     "otel-audit",
     "orjson",
@@ -66,6 +66,8 @@ def main() -> None:
                 case "delivery":
                     results[section], absent = delivery.run(harness, scale.rounds, scale.effort)
                     missing.update(absent)
+                case "troubles":
+                    results[section] = troubles.run(harness, scale.rounds, scale.effort)
                 case "append":
                     results[section] = growth.run_append(harness, 1, scale.lengths)
                 case "reopen":
@@ -127,6 +129,7 @@ def _tables(results: dict[str, list[Sample]]) -> list[tuple[str, str]]:
     ]
     rest = {
         "delivery": ("From the call to the far end", delivery.as_table),
+        "troubles": ("A call beside a sink in trouble", troubles.as_table),
         "append": ("A record as its stream grows", growth.append_table),
         "reopen": ("Opening a journal", growth.reopen_table),
         "verify": ("Verifying", verifying.as_table),

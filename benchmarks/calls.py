@@ -15,7 +15,7 @@ from benchmarks.peers.floor import FLOOR, NOTHING
 from benchmarks.peers.standard import JSON_FORMATTER
 from benchmarks.report import Row, table
 
-__all__ = ["THREADS", "as_table", "measure", "run", "task_name"]
+__all__ = ["THREADS", "as_table", "measure", "run", "task_name", "time_calls"]
 
 THREADS = (1, 4)
 _WARM_UP = 500
@@ -126,6 +126,11 @@ def _write_timed(log: Log, events: list[Event]) -> Share:
         write(event)
         calls.append(clock() - start)
     return Share(began, clock(), calls)
+
+
+def time_calls(log: Log, events: list[Event]) -> list[int]:
+    """Log in this thread; return how long each call took, in ns, the shortest first."""
+    return sorted(_write_timed(log, events).calls)
 
 
 def _count_lines(directory: Path) -> int:

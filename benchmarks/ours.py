@@ -36,6 +36,7 @@ __all__ = [
     "TLS",
     "WAYS",
     "Proof",
+    "open_beside",
     "open_short",
     "verify",
     "verify_signed",
@@ -168,6 +169,13 @@ class Proof(NamedTuple):
 def _open_way(url: str, directory: Path, far: Far) -> Log:
     sink = url.format(port=far.port, authority=far.authority)
     trail = otel_audit.configure(journal=directory / "journal", sinks=[sink])
+    return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+
+
+def open_beside(port: int, directory: Path) -> Log:
+    """Open a journal with a sink at this port of the loopback interface, in the clear."""
+    url = f"logstash+tcp://127.0.0.1:{port}?allow=loopback"
+    trail = otel_audit.configure(journal=directory / "journal", sinks=[url])
     return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
 
 

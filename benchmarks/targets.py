@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import NamedTuple
 
-from benchmarks import integrity, ours
+from benchmarks import integrity, ours, troubles
 from benchmarks.calls import task_name
 from benchmarks.cases import LOGSTASH, SDK, SDK_ALONE, SDK_MAPPING, SOCKET
 from benchmarks.growth import tasks_by_length
@@ -50,6 +50,7 @@ def compare(results: Mapping[str, list[Sample]]) -> list[Target]:
         *_calls(results.get("calls", [])),
         *_processor(results.get("processor", [])),
         *_delivery(results.get("delivery", [])),
+        *_troubles(results.get("troubles", [])),
         _longest("record at the longest log / at the shortest", results.get("append", []), "x_floor"),
         _longest("opening the longest journal / the shortest", results.get("reopen", []), "open_ms"),
         *_verifying(results.get("verify", [])),
@@ -105,6 +106,11 @@ def _delivery(samples: list[Sample]) -> list[Target]:
     return [
         Target(what, False, bound, ratio(samples, task, other, "delivered_s")) for what, bound, task, other in pairs
     ]
+
+
+def _troubles(samples: list[Sample]) -> list[Target]:
+    pairs = (("p99 of a call, sink gone / well", troubles.DEAD), ("the same, sink never reads / well", troubles.STUCK))
+    return [Target(what, True, 1.2, ratio(samples, state, troubles.HEALTHY, "p99_us")) for what, state in pairs]
 
 
 def _longest(what: str, samples: list[Sample], key: str) -> Target:
