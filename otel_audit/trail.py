@@ -165,7 +165,14 @@ class AuditTrail:
             RecordLost: it could not be kept, and the failure policy says to raise.
         """
         members = data if data is None or type(data) is dict else as_members(data)
-        return self._append(self.door.admit(event_name, audit, members, nanoseconds=nanoseconds))
+        head = self.door.admit(event_name, audit, members, nanoseconds=nanoseconds)
+        if self._acks:
+            return self._append(head)
+        try:
+            return self.stream.append(head)
+        finally:  # as in `keep`
+            if self._rests:
+                self._rouse()
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""
