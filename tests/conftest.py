@@ -6,6 +6,9 @@ import os
 import sys
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("thorough", max_examples=1000, deadline=None)
 
 if os.environ.get("OTEL_AUDIT_WITHOUT_C"):
     sys.modules["otel_audit._native"] = None  # type: ignore[assignment] - importing it raises, as where it was not built

@@ -119,11 +119,11 @@ STANDARD = tuple(a_call({}).__dict__)
     ids=["nothing", "scalars", "nested", "many", "long"],
 )
 def test_plain_calls_take_the_short_road(extra: dict[str, Any]) -> None:
-    call = a_call(extra)
-    admit(C, call)  # from here on, the names are known
-    head = C.admit_call(call.__dict__, STANDARD, "read", None)
+    door, call = Door(), a_call(extra)
+    admit(door, call)  # from here on, the names are known
+    head = door.admit_call(call.__dict__, STANDARD, "read", None)
     assert head is not None
-    assert head == admit(PYTHON, call)
+    assert head == admit(in_python(), call)
 
 
 @pytest.mark.parametrize(
@@ -198,12 +198,12 @@ def test_wrong_arguments_are_refused(call: Any) -> None:
 
 def test_nothing_is_leaked() -> None:
     extra = {"user": "J\u00f6rg", "tags": ["a", "b", 2.5], "long": "x" * 9000, "odd": object()}
-    plain, odd = a_call({**extra, "odd": None}), a_call(extra)
-    admit(C, plain)
+    door, plain, odd = Door(), a_call({**extra, "odd": None}), a_call(extra)
+    admit(door, plain)
     counted = [sys.getrefcount(each) for each in (None, plain.__dict__, extra["tags"], extra["odd"], STANDARD)]
     for _ in range(1000):
-        assert C.admit_call(plain.__dict__, STANDARD, "read", None) is not None
-        assert C.admit_call(odd.__dict__, STANDARD, "read", None) is None
+        assert door.admit_call(plain.__dict__, STANDARD, "read", None) is not None
+        assert door.admit_call(odd.__dict__, STANDARD, "read", None) is None
         native.Words([b"a", b"bc"])
         native.Encoder(set(), frozenset(), None, {}, b"{}", 100)
     after = [sys.getrefcount(each) for each in (None, plain.__dict__, extra["tags"], extra["odd"], STANDARD)]
