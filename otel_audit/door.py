@@ -111,10 +111,11 @@ class Door:
             name, who = DEFAULT_EVENT, _LOG
             if event_name is not None or audit or context.current() is not None:
                 name, who, data = self._describe(event_name, audit, data, changes)
-            event = when, name, who, data, level, logger, message, ids
-            if not changes and self._encoder is not None and (head := self._encoder.encode(*event)) is not None:
-                return head
-            return self._spell(event, changes)
+            if not changes and self._encoder is not None:
+                head = self._encoder.encode(when, name, who, data, level, logger, message, ids)
+                if head is not None:
+                    return head
+            return self._spell((when, name, who, data, level, logger, message, ids), changes)
         except Exception as error:  # noqa: BLE001 - a value's own methods may raise anything; the event must live
             changes = [Alteration("/data", f"unreadable: {type(error).__name__}")]
             data = {"unreadable": type(data).__name__}

@@ -105,7 +105,9 @@ def _read_actor(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: 
 
 
 def _read_outcome(value: Any, audit: dict[str, Any], rest: dict[str, Any], notes: list[Alteration]) -> None:
-    if isinstance(value, bool):
+    if type(value) is str and value in OUTCOMES:  # the usual case
+        audit["outcome"] = value
+    elif isinstance(value, bool):
         audit["outcome"] = "success" if value else "failure"
     elif isinstance(value, str) and value in OUTCOMES:
         audit["outcome"] = str.__str__(value)
