@@ -159,13 +159,15 @@ class Checkpoints:
 
         return RecordSigner(self._signers[0], stream, emit=emit)
 
-    def _emit(self, stream: str, note: str, signers: tuple[Signer, ...]) -> None:
+    def _emit(self, stream: str, note: str, signers: tuple[Signer, ...]) -> bool:
         if self._trail.record_within(stream, Control.CHECKPOINT, {"note": note}, action="CHECKPOINT"):
             # This stream still goes on, so the next one is born no earlier than now: it needs no older epoch's seed.
             before, self._signers = self._signers, tuple(map(_part, signers))
             for each in before:
                 if isinstance(each, EpochSigner):
                     each.erase()
+            return True
+        return False
 
     def _record(self, stream: str, anchored: Anchored) -> bool:
         head = anchored.head.checkpoint

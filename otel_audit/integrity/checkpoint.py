@@ -147,6 +147,15 @@ class HeadFile:
             replace_file(self.path, note.encode(), 0o644)
         return note
 
+    def keep_beside(self, note: str, size: int) -> None:
+        """Keep a signed note that a later one replaced, and that is written nowhere else.
+
+        Raises:
+            OSError: it could not be written.
+        """
+        root, ending = os.path.splitext(self.path)
+        replace_file(f"{root}.{size}{ending}", note.encode(), 0o644)
+
     @contextmanager
     def _locked(self) -> Iterator[None]:
         descriptor = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -53,7 +53,7 @@ class Checkpointer:
         signers: Sequence[Signer],
         origin: str,
         *,
-        emit: Callable[[str, int], None],
+        emit: Callable[[str, int], bool],
         anchors: Sequence[AnchorPlan] = (),
         keep: Callable[[Anchored], None] | None = None,
         record: Callable[[Anchored], bool] | None = None,
@@ -67,13 +67,13 @@ class Checkpointer:
     ) -> None:
         """`origin` is `<key name>/<stream>`; `interval` is in seconds, `every` in records.
 
-        `emit(note, size)` writes the `audit.checkpoint` record. `keep` puts down what an anchor gave in return, in
-        that anchor's thread; `record` writes an `audit.anchor` record about it, and tells whether it could.
-        `prove(old, head)` makes a consistency proof from what lies on disk, where a witness asks for one that is not
-        at hand, or raises `AnchorError`. `state_file` is this stream's own: it holds
-        the latest signed checkpoint, written before anyone sees that checkpoint. `report` is told, once each,
-        what keeps checkpoints from being made and that they are made again. `records` signs each record as well, before
-        the checkpoint over it.
+        `emit(note, size)` writes the `audit.checkpoint` record; False if the stream is over. `keep` puts down what an
+        anchor gave in return, in that anchor's thread; `record` writes an `audit.anchor` record about it, and tells
+        whether it could. `prove(old, head)` makes a consistency proof from what lies on disk, where a witness asks for
+        one that is not at hand, or raises `AnchorError`. `state_file` is this stream's own: it holds the latest signed
+        checkpoint, written before anyone sees that checkpoint. `report` is told, once each, what keeps checkpoints
+        from being made and that they are made again. `records` signs each record as well, before the checkpoint over
+        it.
 
         Raises:
             ValueError: no signer, or more than one with epochs.
@@ -119,7 +119,8 @@ class Checkpointer:
         self._sign_lock = threading.Lock()
         self._last: Checkpoint | None = None
         self._note = ""
-        self._unsent: deque[tuple[str, int]] = deque()
+        self._unsent: deque[tuple[str, int, bool]] = deque()
+        """Notes that are not in the stream yet: their sizes, and whether they are final seals."""
         self._own = 0
         """Records behind the last head that are this one's own, and no news."""
         self._failing: str | None = None
@@ -273,6 +274,8 @@ class Checkpointer:
             self._epochs.advance(epoch)
             self._sign(size, root, now, final=True)
             self._ended.popleft()
+            self._send()  # before the state file forgets it
+            self._drain(now)
         self._epochs.advance(self._epoch)
 
     def _sign(self, size: int, root: bytes, now: float, *, final: bool) -> None:
@@ -283,16 +286,18 @@ class Checkpointer:
 
         self._note = sign() if self._state is None else self._state.advance(head, self._last, sign)
         self._last, self._own = head, 0
-        self._unsent.append((self._note, size))
+        self._unsent.append((self._note, size, final))
         self._offer(self._note, head)
 
     def _send(self) -> None:
         """Write the records about checkpoints that wait. None before the stream's first record."""
         while self._unsent and self._growth.frontier.size:
-            note, size = self._unsent[0]
+            note, size, final = self._unsent[0]
             if self._seen - size < WINDOW:  # a verifier cannot look back further; the next checkpoint covers it
-                self._emit(note, size)
-                self._own += 1
+                if self._emit(note, size):
+                    self._own += 1
+                elif final and self._state is not None:
+                    self._state.keep_beside(note, size)  # no later epoch's seal stands for this one
             self._unsent.popleft()
         while self._receipts:
             behind = self._seen - self._receipts[0].head.checkpoint.size

@@ -51,10 +51,11 @@ class Writer:
                 self.hashes.append(sha256(b"%d" % len(self.hashes)).hexdigest())
                 self.checkpointer.observe(len(self.hashes), self.hashes[-1])
 
-    def _emit(self, note: str, size: int) -> None:
+    def _emit(self, note: str, size: int) -> bool:
         self.emitted.append(Checkpoint.parse(parse_note(note).text))
         assert self.emitted[-1].size == size
         self.log()
+        return True
 
     def root(self, size: int) -> bytes:
         return root_hash(bytes.fromhex("".join(self.hashes[:size])))
@@ -359,7 +360,7 @@ def test_each_epoch_gets_its_final_seal_at_the_border_by_time_of_writing(
     clock.now += 60
     writer.log(4)
     writer.checkpointer.flush()
-    assert seals(writer, notes) == [(0, False, 3), (0, True, 6), (1, False, 10)]
+    assert seals(writer, notes) == [(0, False, 3), (0, True, 6), (1, False, 11)]
     assert epoch_signer.epoch == 1
     clock.now += 180
     writer.checkpointer.flush()
@@ -402,6 +403,36 @@ def test_closing_makes_the_final_seal(
     writer.log(2)
     writer.checkpointer.close()
     assert seals(writer, [(tmp_path / "state").read_text()]) == [(0, True, 3)]
+
+
+def test_an_epochs_final_seal_is_written_before_another_takes_its_place_on_disk(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner, tmp_path: Path
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "state")
+    pairs: list[tuple[str, str]] = []
+    writer.checkpointer._emit = lambda note, size: (
+        pairs.append((note, (tmp_path / "state").read_text())),
+        writer.log(),
+    )
+    writer.log(2)
+    clock.now += 60
+    writer.log()
+    writer.checkpointer.flush()
+    assert len(pairs) == 2
+    assert pairs[0][0] == pairs[0][1]
+
+
+def test_a_final_seal_that_finds_its_stream_over_is_kept_beside_the_last_one(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner, tmp_path: Path
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "s.checkpoint")
+    writer.checkpointer._emit = lambda note, size: False
+    writer.log(2)
+    clock.now += 60
+    writer.log()
+    writer.checkpointer.close()
+    kept = [path.read_text() for path in (tmp_path / "s.2.checkpoint", tmp_path / "s.checkpoint")]
+    assert seals(writer, kept) == [(0, True, 2), (1, True, 3)]
 
 
 def test_an_epoch_that_ends_while_closing_leaves_no_seal_out(

@@ -43,9 +43,10 @@ class Process:
             self._handed += 1
             self.checkpointer.observe(self._handed, self.stream.hashes[self._handed - 1])
 
-    def _emit(self, note: str, size: int) -> None:
+    def _emit(self, note: str, size: int) -> bool:
         self.stream.write("audit.checkpoint", {"note": note}, at=self.now)
         self._hand_over()
+        return True
 
     def log(self, count: int) -> None:
         self.stream.log(count, at=self.now)
