@@ -23,8 +23,8 @@ from .base import RecordsRefused, SealedLine, SinkUnavailable
 from .ecs import document
 from .http import Answer, HttpClient, check_headers, excerpt
 from .secrets import read_secret
-from .tls import TlsVersion
-from .urls import nearest, read_options, split_url
+from .tls import DEFAULT_TLS, TlsSettings
+from .urls import read_options, read_scheme, split_url
 
 __all__ = ["ElasticsearchSink"]
 
@@ -61,7 +61,7 @@ class ElasticsearchSink:
         api_key_file: holds an API key in its encoded form; or OTEL_PYTHON_AUDIT_ELASTICSEARCH_API_KEY.
         timeout: seconds for each of connecting, sending and answering.
         allow: addresses that may be connected to beside public ones; see `HostPolicy`.
-        ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
+        tls: whom to trust, and as whom to appear.
 
     Raises:
         ConfigurationError: a setting cannot be used.
@@ -81,12 +81,7 @@ class ElasticsearchSink:
         api_key_file: str | None = None,
         timeout: float = 30.0,
         allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         max_records: int = 500,
         max_bytes: int = 2 << 20,
         name: str = "elasticsearch",
@@ -109,12 +104,7 @@ class ElasticsearchSink:
             plaintext=scheme == "http",
             timeout=timeout,
             allow=allow,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            key_password_file=key_password_file,
-            server_name=server_name,
-            minimum_tls_version=minimum_tls_version,
+            tls=tls,
         )
 
     @classmethod
@@ -125,19 +115,18 @@ class ElasticsearchSink:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
+        scheme = read_scheme(parts, _SCHEMES)
         prefix, _, index = parts.path.rpartition("/")
         if not parts.authority or not index:
             raise ConfigurationError(f"sink {parts}: write {parts.scheme}://host:9200/index")
-        given: dict[str, Any] = {
+        given = {
             "hosts": parts.authority,
             "index": index,
             "prefix": prefix,
-            "scheme": _SCHEMES[parts.scheme],
+            "scheme": scheme,
             "user": parts.user,
         }
-        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=given))
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Write a batch; return when every record is stored.

@@ -96,7 +96,7 @@ class FileSink:
             raise ConfigurationError(
                 f"sink {parts}: a file URL has no host; write file:///{parts.authority}{parts.path}"
             )
-        return cls(path=parts.path, **read_options(parts.options, cls.__init__, parts, given=["path"]))
+        return cls(**read_options(parts.options, cls.__init__, parts, given={"path": parts.path}))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Append a batch; return when it is as safe as `fsync` says.

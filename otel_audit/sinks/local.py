@@ -238,8 +238,9 @@ class LocalSink:
         parts = split_url(url)
         if parts.authority or parts.path:
             raise ConfigurationError(f"sink {parts}: write {parts.scheme}: and nothing behind it")
-        options = read_options(parts.options, cls.from_settings, parts, given=["target"])
-        return cls.from_settings(target=parts.scheme, **options)
+        return cls.from_settings(
+            **read_options(parts.options, cls.from_settings, parts, given={"target": parts.scheme})
+        )
 
     @classmethod
     def from_settings(cls, *, target: str, name: str | None = None) -> LocalSink:
