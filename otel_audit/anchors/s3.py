@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from otel_audit.integrity.checkpoint import stream_of
+from otel_audit.integrity.checkpoint import file_stem_of
 from otel_audit.integrity.publishing import AnchorError, AnchorRefused, Receipt, SignedHead
 from otel_audit.sinks.base import SinkUnavailable
 from otel_audit.sinks.bucket import Bucket, KeyTaken, S3Settings, speaking_for, split_place
@@ -64,9 +64,9 @@ class S3Anchor:
             AnchorRefused: the key holds something else.
             AnchorError: it is not known to be stored.
         """
-        note, origin = head.note.encode(), head.checkpoint.origin
+        note = head.note.encode()
         name = f"{head.checkpoint.size:016d}-{sha256(note).hexdigest()[:32]}.checkpoint"
-        key = f"{self._prefix}{stream_of(origin) or origin.replace('/', '_')}/{name}"
+        key = f"{self._prefix}{file_stem_of(head.checkpoint.origin)}/{name}"
         try:
             stored = self._bucket.put(key, note, content_type="text/plain; charset=utf-8")
         except KeyTaken as error:

@@ -19,7 +19,7 @@ import orjson
 from otel_audit import __version__
 from otel_audit.errors import ConfigurationError
 
-from .base import RecordsRefused, SealedLine, SinkUnavailable
+from .base import AnsweredSink, RecordsRefused, SealedLine, SinkUnavailable
 from .ecs import document
 from .http import Answer, HttpClient, check_headers, excerpt
 from .secrets import read_secret
@@ -49,7 +49,7 @@ _KEY_VARIABLE: Final = "OTEL_PYTHON_AUDIT_ELASTICSEARCH_API_KEY"
 _PASSWORD_VARIABLE: Final = "OTEL_PYTHON_AUDIT_ELASTICSEARCH_PASSWORD"  # noqa: S105 - the variable's name
 
 
-class ElasticsearchSink:
+class ElasticsearchSink(AnsweredSink):
     """Writes one document a record, and takes for delivered what each item of the answer confirms.
 
     Args:
@@ -66,8 +66,6 @@ class ElasticsearchSink:
     Raises:
         ConfigurationError: a setting cannot be used.
     """
-
-    window = 0
 
     def __init__(
         self,
@@ -157,10 +155,6 @@ class ElasticsearchSink:
                 f"{self._place}: {len(refused)} of {len(batch)} records refused; {first}: {why}",
                 ids=frozenset(refused),
             )
-
-    def settled(self) -> bool:
-        """Return True: what was sent is stored when `send` returns."""
-        return True
 
     def close(self) -> None:
         """End the connection; the next send makes a new one."""

@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 from otel_audit.errors import ConfigurationError
 
-from .base import RecordsRefused, SealedLine, SinkUnavailable
+from .base import AnsweredSink, RecordsRefused, SealedLine, SinkUnavailable
 from .hosts import parse_endpoints
 from .secrets import read_secret
 from .tls import warn_of_plaintext
@@ -28,7 +28,7 @@ _PASSWORD_VARIABLE: Final = "OTEL_PYTHON_AUDIT_KAFKA_PASSWORD"  # noqa: S105 - t
 _REFUSALS: Final = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG", "INVALID_MSG_SIZE"})
 
 
-class KafkaSink:
+class KafkaSink(AnsweredSink):
     """Produces one message a record and waits for each.
 
     Args:
@@ -44,8 +44,6 @@ class KafkaSink:
     Raises:
         ConfigurationError: a setting cannot be used, or confluent-kafka is not installed.
     """
-
-    window = 0
 
     def __init__(
         self,
@@ -162,10 +160,6 @@ class KafkaSink:
         self.close()
         reason = _first(errors) if errors else f"not confirmed within {self._timeout:g} s"
         raise SinkUnavailable(f"{self._place}: {len(batch) - len(confirmed)} of {len(batch)}: {reason}")
-
-    def settled(self) -> bool:
-        """Return True: what was sent is confirmed when `send` returns."""
-        return True
 
     def close(self) -> None:
         """Drop the producer and whatever it holds; the next send makes a new one."""

@@ -21,7 +21,7 @@ from typing import Final, Literal
 from otel_audit.errors import ConfigurationError
 from otel_audit.notices import notice
 
-from .base import Batch, RecordsRefused, SealedLine
+from .base import AnsweredSink, Batch, RecordsRefused, SealedLine
 from .bucket import Bucket, How, KeyTaken, S3Settings, speaking_for, split_place
 from .tls import DEFAULT_TLS, TlsSettings
 from .urls import read_options, split_url
@@ -31,7 +31,7 @@ __all__ = ["S3Sink", "part_name"]
 _LEVEL: Final = 6
 
 
-class S3Sink:
+class S3Sink(AnsweredSink):
     """Archives each batch as one object, which it never writes over.
 
     Args:
@@ -45,7 +45,6 @@ class S3Sink:
         ConfigurationError: a setting cannot be used, or botocore is not installed.
     """
 
-    window = 0
     linger = 60.0
 
     def __init__(
@@ -94,10 +93,6 @@ class S3Sink:
         for stream, records in groupby(batch, lambda one: one.stream):
             lines = list(records)
             self._store(stream, [one.seq for one in lines], b"".join([one.line for one in lines]))
-
-    def settled(self) -> bool:
-        """Return True: what was sent is stored when `send` returns."""
-        return True
 
     def close(self) -> None:
         """End the connection; the next send makes a new one."""

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from otel_audit.errors import ConfigurationError
 
-from .base import RecordsRefused, SealedLine, SinkUnavailable
+from .base import AnsweredSink, RecordsRefused, SealedLine, SinkUnavailable
 from .posting import HttpSettings, Poster
 from .urls import read_options, read_scheme, split_url
 
@@ -29,7 +29,7 @@ _REFUSALS: Final = frozenset({400, 413, 422})
 _HINTS: Final = {401: " (check headers_file)", 403: " (check headers_file)", 404: " (check the path)"}
 
 
-class WebhookSink:
+class WebhookSink(AnsweredSink):
     """POSTs batches of lines.
 
     Args:
@@ -40,8 +40,6 @@ class WebhookSink:
     Raises:
         ConfigurationError: a setting cannot be used.
     """
-
-    window = 0
 
     def __init__(
         self,
@@ -85,10 +83,6 @@ class WebhookSink:
         if answer.status in _REFUSALS:
             raise RecordsRefused(reason)
         raise SinkUnavailable(f"{reason}{_HINTS.get(answer.status, '')}", retry_after=answer.retry_after)
-
-    def settled(self) -> bool:
-        """Return True: what was sent is accepted when `send` returns."""
-        return True
 
     def close(self) -> None:
         """End the connection; the next send makes a new one."""

@@ -20,7 +20,7 @@ from otel_audit import __version__
 from otel_audit.errors import ConfigurationError
 from otel_audit.notices import notice
 from otel_audit.otel.wire import RequestWriter, encode_record
-from otel_audit.sinks.base import RecordsRefused, SealedLine, SinkUnavailable
+from otel_audit.sinks.base import AnsweredSink, RecordsRefused, SealedLine, SinkUnavailable
 from otel_audit.sinks.hosts import HostPolicy
 from otel_audit.sinks.http import HttpClient, excerpt
 from otel_audit.sinks.tls import DEFAULT_TLS, TlsSettings, warn_of_plaintext
@@ -51,7 +51,7 @@ _SCHEMES: Final[dict[str, tuple[Protocol | None, str]]] = {
 }
 
 
-class OTLPSink:
+class OTLPSink(AnsweredSink):
     """Sends records as OTLP logs and takes for delivered what the response accepts.
 
     What is not given here comes from the `OTEL_EXPORTER_OTLP_LOGS_*` and `OTEL_EXPORTER_OTLP_*` variables. A
@@ -79,7 +79,6 @@ class OTLPSink:
         ConfigurationError: a setting cannot be used, or the OpenTelemetry packages are not installed.
     """
 
-    window = 0
     environ: ClassVar[Mapping[str, str]] = os.environ
     """Where the variables are looked up."""
 
@@ -204,10 +203,6 @@ class OTLPSink:
         except ValueError as error:  # too long for the processor's form; the record's own chain holds it all the same
             notice(f"sink {self.name}: a record goes without signature: {error}", subject=self.name)
             return {}
-
-    def settled(self) -> bool:
-        """Return True: what was sent is accepted when `send` returns."""
-        return True
 
     def close(self) -> None:
         """End the connection; the next send makes a new one."""
