@@ -51,7 +51,8 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from otel_audit.cli.privacy import open_subject_keys, read_pseudonym_keys, read_settings
-    from otel_audit.cli.signing import open_trail
+    from otel_audit.cli.signing import settings_of_own
+    from otel_audit.config import build_trail
     from otel_audit.erasure import erase
     from otel_audit.errors import ConfigurationError
 
@@ -72,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         named = pseudonyms[-1].name(args.subject)
     if keys.find(args.subject) is None and not keys.is_erasing(args.subject):
         return _report(args, keys, [])
-    trail = open_trail(journal, args.key, lambda: settings)
+    trail = build_trail(settings_of_own(journal, args.key, lambda: settings), {})
     try:
         ids = erase(trail, keys, args.subject, by=args.by or getpass.getuser(), reason=args.reason, named=named)
     finally:

@@ -46,7 +46,8 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from otel_audit.cli.privacy import read_settings
-    from otel_audit.cli.signing import open_trail
+    from otel_audit.cli.signing import settings_of_own
+    from otel_audit.config import build_trail
     from otel_audit.errors import ConfigurationError
     from otel_audit.journal.retention import Limits
     from otel_audit.journal.writer import JournalWriter
@@ -56,7 +57,8 @@ def run(args: argparse.Namespace) -> int:
     if not journal.is_dir():
         raise ConfigurationError(f"{journal} is no directory")
     before = _journal_bytes(journal)
-    trail = open_trail(journal, args.key, lambda: read_settings(args.config), args.anchor)
+    given = settings_of_own(journal, args.key, lambda: read_settings(args.config), args.anchor)
+    trail = build_trail(given, {})
     store = trail.stream.store
     assert isinstance(store, JournalWriter)
     retention = Retention(trail, store, Limits(args.before, args.keep_bytes), opens=True)
