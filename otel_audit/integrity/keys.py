@@ -28,7 +28,6 @@ from otel_audit.integrity.signatures import (
 
 __all__ = [
     "Algorithm",
-    "check_rights",
     "from_callable",
     "from_environment",
     "from_pem",
@@ -171,21 +170,11 @@ def read_private_file(path: str) -> bytes:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise ConfigurationError(f"{path} is not a regular file; a key must be one")
-        check_rights(
-            path,
-            status,
-            "others may read or change the key. Run `chmod 600` on it, and replace the key if it may have been read",
-        )
+        if status.st_mode & 0o077:
+            raise ConfigurationError(
+                f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: others may read or change the key. "
+                "Run `chmod 600` on it, and replace the key if it may have been read"
+            )
+        if status.st_uid not in {0, os.geteuid()}:
+            raise ConfigurationError(f"{path} belongs to user {status.st_uid}, not to this process's user")
         return file.read(MAX_KEY_FILE)
-
-
-def check_rights(path: str, status: os.stat_result, warning: str) -> None:
-    """Make sure that nobody else has a right to a file or directory. `warning` says what it means if somebody has.
-
-    Raises:
-        ConfigurationError: somebody has, or it belongs to someone else.
-    """
-    if status.st_mode & 0o077:
-        raise ConfigurationError(f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: {warning}")
-    if status.st_uid not in {0, os.geteuid()}:
-        raise ConfigurationError(f"{path} belongs to user {status.st_uid}, not to this process's user")

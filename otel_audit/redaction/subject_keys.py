@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.durable import sync_directory_of
-from otel_audit.integrity.keys import check_rights, read_private_file
+from otel_audit.integrity.keys import read_private_file
 
 __all__ = ["SubjectKey", "SubjectKeys"]
 
@@ -177,7 +177,13 @@ def _check_directory(path: str) -> None:
     status = os.stat(path)
     if not stat.S_ISDIR(status.st_mode):
         raise ConfigurationError(f"{path} is not a directory; subject_keys must be one")
-    check_rights(path, status, "others may see or change its keys; run `chmod 700` on it")
+    if status.st_mode & 0o077:
+        raise ConfigurationError(
+            f"{path} has mode {stat.S_IMODE(status.st_mode):04o}: others may see or change its keys; "
+            "run `chmod 700` on it"
+        )
+    if status.st_uid not in {0, os.geteuid()}:
+        raise ConfigurationError(f"{path} belongs to user {status.st_uid}, not to this process's user")
 
 
 def _read_key(path: str) -> bytes:
