@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from otel_audit.errors import ConfigurationError
-from otel_audit.integrity.checkpoint import stream_of
+from otel_audit.integrity.checkpoint import file_stem_of
 from otel_audit.integrity.durable import replace_file
 from otel_audit.integrity.publishing import AnchorError, SignedHead
 from otel_audit.sinks.urls import read_options, split_url
@@ -41,11 +41,9 @@ class DirectoryAnchor:
         Raises:
             AnchorError: the file is as it was.
         """
-        origin = head.checkpoint.origin
-        stream = stream_of(origin)
-        name = origin.replace("/", "_") if stream is None else stream
+        name = f"{file_stem_of(head.checkpoint.origin)}.checkpoint"
         try:
-            replace_file(os.path.join(self._directory, f"{name}.checkpoint"), head.note.encode(), 0o644)
+            replace_file(os.path.join(self._directory, name), head.note.encode(), 0o644)
         except OSError as error:  # not made here: an empty directory in place of a mount would be no anchor
             raise AnchorError(f"{self._directory}: {error.strerror or type(error).__name__}") from error
 

@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from otel_audit.errors import ConfigurationError
-from otel_audit.integrity.checkpoint import stream_of
+from otel_audit.integrity.checkpoint import file_stem_of
 from otel_audit.integrity.publishing import AnchorError, Receipt, SignedHead
 from otel_audit.sinks.urls import read_options, split_url
 
@@ -91,8 +91,7 @@ class GitAnchor:
             AnchorError: git cannot, or takes too long; its words are in the message.
         """
         deadline = time.monotonic() + self._timeout
-        origin = head.checkpoint.origin
-        file = f"{stream_of(origin) or origin.replace('/', '_')}.checkpoint"
+        file = f"{file_stem_of(head.checkpoint.origin)}.checkpoint"
         subject = f"{file[:32]}: {head.checkpoint.size} records"
         commit = self._commit(file, head.note, subject, deadline)
         facts = {"branch": self._reference.removeprefix("refs/heads/"), "commit": commit}

@@ -19,8 +19,8 @@ from otel_audit.otel.wire import encode_text
 from otel_audit.record import Control
 from otel_audit.sinks.base import RecordsRefused, SinkUnavailable
 from otel_audit.sinks.otlp import OTLPSink
-from otel_audit.sinks.tls import TlsVersion
-from otel_audit.sinks.urls import nearest, read_options, split_url
+from otel_audit.sinks.tls import DEFAULT_TLS, TlsSettings
+from otel_audit.sinks.urls import read_options, read_scheme, split_url
 
 __all__ = ["OtlpAnchor"]
 
@@ -50,12 +50,7 @@ class OtlpAnchor:
         headers_file: str | None = None,
         timeout: float = 10.0,
         compression: Literal["none", "gzip", "deflate"] | None = None,
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         allow: tuple[str, ...] = ("loopback", "private"),
         name: str = "otlp",
     ) -> None:
@@ -67,12 +62,7 @@ class OtlpAnchor:
             headers_file=headers_file,
             timeout=timeout,
             compression=compression,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            key_password_file=key_password_file,
-            server_name=server_name,
-            minimum_tls_version=minimum_tls_version,
+            tls=tls,
             allow=allow,
             name=name,
         )
@@ -85,17 +75,15 @@ class OtlpAnchor:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url, "anchor")
-        if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"anchor {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
+        protocol, scheme = read_scheme(parts, _SCHEMES, "anchor")
         if parts.user or not parts.authority:
             raise ConfigurationError(f"anchor {parts}: a host and port are needed, and no user; use headers_file")
-        protocol, scheme = _SCHEMES[parts.scheme]
-        given: dict[str, Any] = {
+        given = {
             "endpoint": f"{scheme}://{parts.authority}{quote(parts.path)}",
             "protocol": protocol,
             "resource": resource,
         }
-        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=given, what="anchor"))
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given, what="anchor"))
 
     def publish(self, head: SignedHead) -> Receipt:
         """Send a checkpoint; return when the receiver has accepted it.

@@ -8,15 +8,12 @@ The digest is the beginning of the SHA-256 of the note. `otel-audit verify --anc
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import Any
 
-from otel_audit.errors import ConfigurationError
-from otel_audit.integrity.checkpoint import stream_of
+from otel_audit.integrity.checkpoint import file_stem_of
 from otel_audit.integrity.publishing import AnchorError, AnchorRefused, Receipt, SignedHead
 from otel_audit.sinks.base import SinkUnavailable
-from otel_audit.sinks.bucket import Addressing, Bucket, KeyTaken, split_place
-from otel_audit.sinks.objectlock import LockMode, ObjectLock
-from otel_audit.sinks.tls import TlsVersion
+from otel_audit.sinks.bucket import Bucket, KeyTaken, S3Settings, speaking_for, split_place
+from otel_audit.sinks.tls import DEFAULT_TLS, TlsSettings
 from otel_audit.sinks.urls import read_options, split_url
 
 __all__ = ["S3Anchor"]
@@ -26,11 +23,9 @@ class S3Anchor:
     """Stores each checkpoint as an object of its own, which it never writes over.
 
     Args:
-        bucket: name of the bucket; of another account than the log's, if it can be.
-        prefix: what the keys begin with.
-        region, endpoint, addressing, profile, expected_owner, timeout, allow: see `Bucket`.
-        lock, retain, legal_hold: see `ObjectLock`.
-        ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
+        s3: the bucket, of another account than the log's, if it can be; and what protects the objects.
+        timeout, allow: see `Bucket`.
+        tls: whom to trust, and as whom to appear.
         name: the anchor's name.
 
     Raises:
@@ -40,51 +35,16 @@ class S3Anchor:
     def __init__(
         self,
         *,
-        bucket: str,
-        prefix: str = "",
-        region: str | None = None,
-        endpoint: str | None = None,
-        addressing: Addressing = "auto",
-        profile: str | None = None,
-        expected_owner: str | None = None,
-        lock: LockMode | None = None,
-        retain: str | None = None,
-        legal_hold: bool = False,
+        s3: S3Settings,
         timeout: float = 10.0,
         allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         name: str = "s3",
     ) -> None:
         self.name = name
-        self._prefix = prefix
-        try:
-            self._bucket = Bucket(
-                bucket,
-                region=region,
-                endpoint=endpoint,
-                addressing=addressing,
-                profile=profile,
-                expected_owner=expected_owner,
-                lock=ObjectLock(lock, retain, legal_hold),
-                timeout=timeout,
-                allow=allow,
-                ca_file=ca_file,
-                cert_file=cert_file,
-                key_file=key_file,
-                key_password_file=key_password_file,
-                server_name=server_name,
-                minimum_tls_version=minimum_tls_version,
-                what="checkpoints",
-            )
-        except ImportError as error:
-            raise ConfigurationError(f"anchor {name}: S3 needs pip install 'otel-audit[s3]'") from error
-        except ConfigurationError as error:
-            raise ConfigurationError(f"anchor {name}: {error}") from error
+        self._prefix = s3.prefix
+        with speaking_for(f"anchor {name}"):
+            self._bucket = Bucket(s3, timeout=timeout, allow=allow, tls=tls, what="checkpoints")
 
     @classmethod
     def from_url(cls, url: str) -> S3Anchor:
@@ -94,9 +54,8 @@ class S3Anchor:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url, "anchor")
-        bucket, prefix = split_place(parts, f"anchor {parts}")
-        given: dict[str, Any] = {"bucket": bucket, "prefix": prefix}
-        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=given, what="anchor"))
+        given = split_place(parts, f"anchor {parts}")
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given, what="anchor"))
 
     def publish(self, head: SignedHead) -> Receipt:
         """Store the note under a key of its own, locked as asked.
@@ -105,9 +64,9 @@ class S3Anchor:
             AnchorRefused: the key holds something else.
             AnchorError: it is not known to be stored.
         """
-        note, origin = head.note.encode(), head.checkpoint.origin
+        note = head.note.encode()
         name = f"{head.checkpoint.size:016d}-{sha256(note).hexdigest()[:32]}.checkpoint"
-        key = f"{self._prefix}{stream_of(origin) or origin.replace('/', '_')}/{name}"
+        key = f"{self._prefix}{file_stem_of(head.checkpoint.origin)}/{name}"
         try:
             stored = self._bucket.put(key, note, content_type="text/plain; charset=utf-8")
         except KeyTaken as error:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import base64
 from importlib.util import find_spec
-from typing import Final, Literal
+from typing import Final
 
 from otel_audit.anchors.http import HttpAnchor
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.publishing import AnchorError, AnchorRefused, Receipt, SignedHead
 from otel_audit.integrity.stamps import StampError, check_reply, make_query, read_roots
-from otel_audit.sinks.tls import TlsVersion
+from otel_audit.sinks.posting import HttpSettings
 
 __all__ = ["TsaAnchor"]
 
@@ -30,7 +30,7 @@ class TsaAnchor(HttpAnchor):
 
     Args:
         tsa_ca_file: root certificates that the authority's own certificate must lead to, PEM or DER.
-        hosts, target, scheme and the rest: see `HttpAnchor`.
+        http, name: see `HttpAnchor`.
     """
 
     kind = "tsa"
@@ -38,36 +38,11 @@ class TsaAnchor(HttpAnchor):
     def __init__(
         self,
         *,
-        hosts: str,
         tsa_ca_file: str,
-        target: str = "/",
-        scheme: Literal["https", "http"] = "https",
-        headers_file: str | None = None,
-        timeout: float = 10.0,
-        allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        http: HttpSettings,
         name: str | None = None,
     ) -> None:
-        super().__init__(
-            hosts=hosts,
-            target=target,
-            scheme=scheme,
-            headers_file=headers_file,
-            timeout=timeout,
-            allow=allow,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            key_password_file=key_password_file,
-            server_name=server_name,
-            minimum_tls_version=minimum_tls_version,
-            name=name,
-        )
+        super().__init__(http=http, name=name)
         if find_spec("rfc3161_client") is None:
             raise ConfigurationError(f"anchor {self.name}: time stamps need pip install 'otel-audit[tsa]'")
         try:
@@ -90,10 +65,10 @@ class TsaAnchor(HttpAnchor):
             if answer.status != 200:
                 raise self._refusal(answer)
             if answer.content_type != _REPLY:
-                raise AnchorError(f"{self._place} answered {answer.content_type or 'nothing'}, not a time-stamp reply")
+                raise AnchorError(f"{self._poster} answered {answer.content_type or 'nothing'}, not a time-stamp reply")
             stamp = check_reply(answer.body, note, self._roots, nonce=nonce)
         except StampError as error:
-            raise AnchorRefused(f"{self._place}: {error}") from error
+            raise AnchorRefused(f"{self._poster}: {error}") from error
         facts = {
             "authority": stamp.signer,
             "note": head.note,

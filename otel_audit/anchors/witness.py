@@ -14,7 +14,7 @@ sign for every origin below its name.
 from __future__ import annotations
 
 import base64
-from typing import Final, Literal
+from typing import Final
 
 from otel_audit.anchors.http import HttpAnchor
 from otel_audit.errors import ConfigurationError
@@ -23,7 +23,7 @@ from otel_audit.integrity.policy import read_vkey
 from otel_audit.integrity.publishing import AnchorError, AnchorRefused, Receipt, SignedHead
 from otel_audit.integrity.signatures import CosignatureKey, MLDSA44Key
 from otel_audit.sinks.http import Answer
-from otel_audit.sinks.tls import TlsVersion
+from otel_audit.sinks.posting import HttpSettings
 
 __all__ = ["WitnessAnchor"]
 
@@ -36,7 +36,7 @@ class WitnessAnchor(HttpAnchor):
 
     Args:
         vkey: the witness's verifier key; a cosignature of another key does not count.
-        hosts, target, scheme and the rest: see `HttpAnchor`; `target` is the witness's submission prefix.
+        http, name: see `HttpAnchor`; `http.target` is the witness's submission prefix.
     """
 
     kind = "witness"
@@ -44,36 +44,11 @@ class WitnessAnchor(HttpAnchor):
     def __init__(
         self,
         *,
-        hosts: str,
         vkey: str,
-        target: str = "/",
-        scheme: Literal["https", "http"] = "https",
-        headers_file: str | None = None,
-        timeout: float = 10.0,
-        allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        http: HttpSettings,
         name: str | None = None,
     ) -> None:
-        super().__init__(
-            hosts=hosts,
-            target=target,
-            scheme=scheme,
-            headers_file=headers_file,
-            timeout=timeout,
-            allow=allow,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            key_password_file=key_password_file,
-            server_name=server_name,
-            minimum_tls_version=minimum_tls_version,
-            name=name,
-        )
+        super().__init__(http=http, name=name)
         try:
             self._key = read_vkey(vkey)
         except NoteError as error:
@@ -112,11 +87,11 @@ class WitnessAnchor(HttpAnchor):
     def _read_size(self, answer: Answer, head: SignedHead) -> int:
         text = answer.body.strip()
         if not text.isdigit() or len(text) > 19:
-            raise AnchorError(f"{self._place} answered 409 without a size")
+            raise AnchorError(f"{self._poster} answered 409 without a size")
         size, own = int(text), head.checkpoint.size
         if size > own:
             raise AnchorRefused(
-                f"{self._place} has seen {size} records of this stream, and this checkpoint covers {own}: "
+                f"{self._poster} has seen {size} records of this stream, and this checkpoint covers {own}: "
                 "two writers, or a restored copy?"
             )
         return size
@@ -130,7 +105,7 @@ class WitnessAnchor(HttpAnchor):
             own = [each for each in lines if (each.name, each.key_id) == (self._key.name, self._key.key_id)]
             (attestation, *_) = open_note(Note(note.text, tuple(own)), [self._key])
         except (NoteError, UnicodeDecodeError) as error:
-            raise AnchorError(f"{self._place} answered without a valid cosignature of {self._key.name}") from error
+            raise AnchorError(f"{self._poster} answered without a valid cosignature of {self._key.name}") from error
         return note.signed_also_by(_distinct(own)), attestation.time or 0
 
 

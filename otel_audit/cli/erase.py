@@ -51,7 +51,7 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from otel_audit.cli.privacy import open_subject_keys, read_pseudonym_keys, read_settings
-    from otel_audit.cli.signing import sign_as_set
+    from otel_audit.cli.signing import settings_of_own
     from otel_audit.config import build_trail
     from otel_audit.erasure import erase
     from otel_audit.errors import ConfigurationError
@@ -73,10 +73,7 @@ def run(args: argparse.Namespace) -> int:
         named = pseudonyms[-1].name(args.subject)
     if keys.find(args.subject) is None and not keys.is_erasing(args.subject):
         return _report(args, keys, [])
-    given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "signing_key_file": args.key}
-    if args.key is None:
-        given |= sign_as_set(settings)
-    trail = build_trail({name: value for name, value in given.items() if value is not None}, {})
+    trail = build_trail(settings_of_own(journal, args.key, lambda: settings), {})
     try:
         ids = erase(trail, keys, args.subject, by=args.by or getpass.getuser(), reason=args.reason, named=named)
     finally:

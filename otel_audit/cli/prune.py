@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> int:
     from pathlib import Path
 
     from otel_audit.cli.privacy import read_settings
-    from otel_audit.cli.signing import sign_as_set
+    from otel_audit.cli.signing import settings_of_own
     from otel_audit.config import build_trail
     from otel_audit.errors import ConfigurationError
     from otel_audit.journal.retention import Limits
@@ -57,12 +57,8 @@ def run(args: argparse.Namespace) -> int:
     if not journal.is_dir():
         raise ConfigurationError(f"{journal} is no directory")
     before = _journal_bytes(journal)
-    given = {"journal": str(journal), "sinks": [], "heartbeat": 0, "signing_key_file": args.key}
-    if args.key is None:
-        given |= sign_as_set(read_settings(args.config))
-    if args.anchor is not None:
-        given["anchors"] = args.anchor
-    trail = build_trail({name: value for name, value in given.items() if value is not None}, {})
+    given = settings_of_own(journal, args.key, lambda: read_settings(args.config), args.anchor)
+    trail = build_trail(given, {})
     store = trail.stream.store
     assert isinstance(store, JournalWriter)
     retention = Retention(trail, store, Limits(args.before, args.keep_bytes), opens=True)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import re
 from typing import Final
 
 from otel_audit.cli.output import escape, paint, say
+from otel_audit.cli.sources import add_sources
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -20,15 +20,8 @@ _ID: Final = re.compile(r"([0-9a-f]{32})-([1-9][0-9]{0,15})")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `show` takes."""
-    journal = os.environ.get("OTEL_PYTHON_AUDIT_JOURNAL")
     parser.add_argument("id", metavar="STREAM-SEQ", type=_identity, help="the record's id")
-    parser.add_argument(
-        "sources",
-        nargs="*" if journal else "+",
-        metavar="SRC",
-        default=[journal],
-        help="files or directories (default: the journal that OTEL_PYTHON_AUDIT_JOURNAL names)",
-    )
+    add_sources(parser)
     parser.add_argument("--raw", action="store_true", help="print the line as it is stored, and nothing else")
 
 

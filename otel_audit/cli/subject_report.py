@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from typing import TYPE_CHECKING, Any
 
 from otel_audit.cli.output import Style, escape, paint, say
+from otel_audit.cli.sources import add_sources
 
 if TYPE_CHECKING:
     from otel_audit.subject_report import Erasure, Report, SealedValue, Sighting
@@ -27,15 +27,8 @@ _STYLES: dict[str, Style] = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `subject-report` takes."""
-    journal = os.environ.get("OTEL_PYTHON_AUDIT_JOURNAL")
     parser.add_argument("--subject", required=True, metavar="ID", help="whose, as the application writes it")
-    parser.add_argument(
-        "sources",
-        nargs="*" if journal else "+",
-        metavar="SRC",
-        default=[journal],
-        help="files or directories (default: the journal that OTEL_PYTHON_AUDIT_JOURNAL names)",
-    )
+    add_sources(parser)
     parser.add_argument("--keys", metavar="DIR", help="directory of keys (default: the settings' subject_keys)")
     parser.add_argument("--pseudonym-key", metavar="FILE", help="(default: the settings' pseudonym_key_file)")
     parser.add_argument("--config", metavar="FILE", help="YAML file, in place of OTEL_PYTHON_AUDIT_CONFIG")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -144,12 +145,17 @@ def _open_signers(settings: Settings) -> list[Signer]:
 def _open_signer(setting: str, path: str) -> Signer:
     from ..integrity.opening import open_signer
 
-    try:
+    with _reading_key(setting, path, "otel-audit keys"):
         return open_signer(path)
+
+
+@contextmanager
+def _reading_key(setting: str, path: str, command: str) -> Iterator[None]:
+    """Say which setting names a key that cannot be used, and which command makes one."""
+    try:
+        yield
     except OSError as error:
-        raise ConfigurationError(
-            f"{setting}: {path}: {error.strerror or error}; make one with `otel-audit keys`"
-        ) from error
+        raise ConfigurationError(f"{setting}: {path}: {error.strerror or error}; make one with `{command}`") from error
     except ConfigurationError as error:
         raise ConfigurationError(f"{setting}: {error}") from error
 
@@ -191,14 +197,8 @@ def _sign(trail: AuditTrail, settings: Settings, signers: Sequence[Signer]) -> N
 def _mark(trail: AuditTrail, path: str) -> None:
     from ..marks import Marks
 
-    try:
+    with _reading_key("mac_key_file", path, "otel-audit keys mac"):
         trail.accompany(Marks(trail, path))
-    except OSError as error:
-        raise ConfigurationError(
-            f"mac_key_file: {path}: {error.strerror or error}; make one with `otel-audit keys mac`"
-        ) from error
-    except ConfigurationError as error:
-        raise ConfigurationError(f"mac_key_file: {error}") from error
 
 
 def _check_retention(settings: Settings) -> None:

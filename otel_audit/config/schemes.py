@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, get_type_hints
+from typing import Any, Final
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.publishing import Anchor
 from otel_audit.sinks.base import Sink
-from otel_audit.sinks.urls import nearest
+from otel_audit.sinks.urls import Option, list_options, nearest
 
 __all__ = [
     "ANCHOR_TYPES",
@@ -62,15 +61,10 @@ class PlaceType:
         build = self.load().from_url
         return build(url, resource=resource) if self.takes_resource else build(url)
 
-    def options(self) -> dict[str, tuple[Any, Any]]:
-        """Return what can be set: option -> (type, default)."""
-        builder = getattr(self.load(), self.builder)
-        hints = get_type_hints(builder)
-        return {
-            name: (hints[name], parameter.default)
-            for name, parameter in inspect.signature(builder).parameters.items()
-            if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in self.from_place
-        }
+    def options(self) -> dict[str, Option]:
+        """Return what can be set, by name."""
+        options = list_options(getattr(self.load(), self.builder))
+        return {name: option for name, option in options.items() if name not in self.from_place}
 
 
 @dataclass(frozen=True)
@@ -127,8 +121,7 @@ TYPES: Final = (
         f"{_SINKS}.syslog",
         "SyslogSink",
         ("syslog+tls", "syslog", "syslog+tcp"),
-        "from_settings",
-        ("hosts", "plaintext"),
+        from_place=("hosts", "plaintext"),
     ),
     SinkType(
         "OTLP",

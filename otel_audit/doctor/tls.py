@@ -162,20 +162,17 @@ def _find_target(parts: SinkUrl, *, by_environment: bool) -> _Target | None:
     else:
         secure = not parts.scheme.endswith(_PLAIN)
     files: dict[str, Any] = {key: options.get(key) for key in _FILES}
+    tls = TlsSettings(**files)
     if base == "otlp" and by_environment:
         from otel_audit.sinks.otlp.settings import resolve as resolve_otlp
 
         endpoint = f"{'https' if secure else 'http'}://{authority}" if authority else None
-        otlp = resolve_otlp(
-            endpoint=endpoint, protocol=None, timeout=None, compression=None,
-            ca_file=files["ca_file"], cert_file=files["cert_file"], key_file=files["key_file"],
-        )  # fmt: skip
-        secure, authority = otlp.secure, otlp.authority
-        files |= {"ca_file": otlp.ca_file, "cert_file": otlp.cert_file, "key_file": otlp.key_file}
+        otlp = resolve_otlp(endpoint=endpoint, protocol=None, timeout=None, compression=None, tls=tls)
+        secure, authority, tls = otlp.secure, otlp.authority, otlp.tls
     if not secure:
         return None
     hosts = ",".join(_with_port(host, _PORTS.get(base)) for host in authority.split(","))
-    return _Target(parse_endpoints(hosts), _policy(parts), TlsSettings(**files))
+    return _Target(parse_endpoints(hosts), _policy(parts), tls)
 
 
 def _policy(parts: SinkUrl) -> HostPolicy:

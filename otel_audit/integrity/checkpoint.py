@@ -25,7 +25,17 @@ from otel_audit.integrity.durable import replace_file
 from otel_audit.integrity.merkle import HASH_SIZE
 from otel_audit.integrity.note import MAX_NOTE, NoteError, decode_base64, parse_note
 
-__all__ = ["WINDOW", "Checkpoint", "EquivocationError", "HeadFile", "birth_of", "origin_of", "speaks_for", "stream_of"]
+__all__ = [
+    "WINDOW",
+    "Checkpoint",
+    "EquivocationError",
+    "HeadFile",
+    "birth_of",
+    "file_stem_of",
+    "origin_of",
+    "speaks_for",
+    "stream_of",
+]
 
 MAX_SIZE: Final = 2**63 - 1
 WINDOW: Final = 262_144
@@ -80,6 +90,11 @@ def stream_of(origin: str) -> str | None:
     """Return the stream id that an origin ends in, or None."""
     tail = origin.rpartition("/")[2]
     return tail if _STREAM.fullmatch(tail) else None
+
+
+def file_stem_of(origin: str) -> str:
+    """Return what a file of an origin's checkpoints is called: the stream's id if it ends in one."""
+    return stream_of(origin) or origin.replace("/", "_")
 
 
 def birth_of(stream: str) -> float:

@@ -35,7 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from otel_audit.errors import AuditError, ConfigurationError
 from otel_audit.integrity.merkle import ProofError, inclusion_proof, root_hash, verify_inclusion
 from otel_audit.integrity.note import Attestation, NoteError, Signature
-from otel_audit.integrity.signatures import PublicKey
+from otel_audit.integrity.signatures import KeySigner, PublicKey
 
 __all__ = ["EpochAttestation", "EpochKey", "EpochSigner", "EpochsExhaustedError", "Schedule", "certify"]
 
@@ -127,12 +127,14 @@ class SeedStore(Protocol):
         """Keep this seed and erase the one before."""
 
 
-class EpochSigner:
+class EpochSigner(KeySigner):
     """The private half, at one epoch. `advance` leaves it for good: the seed before is overwritten.
 
     CPython gives no promise that no copy of a secret stays in memory; what this object holds itself is
     overwritten in place. Where that is not enough, keep the key outside the process.
     """
+
+    _key: EpochKey
 
     def __init__(
         self, key: EpochKey, publics: bytes, epoch: int, seed: bytearray, store: SeedStore | None = None
@@ -149,16 +151,6 @@ class EpochSigner:
         self._seed = seed
         self._path: tuple[int, list[bytes]] | None = None
         self.epoch = epoch
-
-    @property
-    def name(self) -> str:
-        """The key's name."""
-        return self._key.name
-
-    @property
-    def vkey(self) -> str:
-        """The public half, as one line of text."""
-        return self._key.vkey
 
     @property
     def schedule(self) -> Schedule:

@@ -6,7 +6,7 @@ bytes each, one behind the other, in any bytes-like object (a million of them is
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import sha256
 from struct import Struct
 from typing import Final
@@ -205,21 +205,9 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
     if not 0 <= index < size:
         raise ProofError(f"index {index} is outside a tree of {size} leaves")
     _check_hashes([leaf, root, *path])
-    place, last, result = index, size - 1, leaf
-    for sibling in path:
-        if last == 0:
-            raise ProofError("the inclusion proof is too long")
-        if place & 1 or place == last:
-            result = node_hash(sibling, result)
-            while not place & 1 and place:
-                place >>= 1
-                last >>= 1
-        else:
-            result = node_hash(result, sibling)
-        place >>= 1
-        last >>= 1
-    if last:
-        raise ProofError("the inclusion proof is too short")
+    result = leaf
+    for sibling, is_left in _climb(index, size - 1, path, "inclusion"):
+        result = node_hash(sibling, result) if is_left else node_hash(result, sibling)
     if result != root:
         raise ProofError(f"the inclusion proof of index {index} leads to another root")
 
@@ -250,23 +238,31 @@ def verify_consistency(old: int, old_root: bytes, size: int, root: bytes, path: 
         place >>= 1
         last >>= 1
     old_result = new_result = hashes[0]
-    for sibling in hashes[1:]:
-        if last == 0:
-            raise ProofError("the consistency proof is too long")
-        if place & 1 or place == last:
+    for sibling, is_left in _climb(place, last, hashes[1:], "consistency"):
+        if is_left:
             old_result = node_hash(sibling, old_result)
-            new_result = node_hash(sibling, new_result)
-            while not place & 1 and place:
-                place >>= 1
-                last >>= 1
-        else:
-            new_result = node_hash(new_result, sibling)
+        new_result = node_hash(sibling, new_result) if is_left else node_hash(new_result, sibling)
+    if old_result != old_root or new_result != root:
+        raise ProofError(f"the tree of {size} leaves does not extend the one of {old}")
+
+
+def _climb(place: int, last: int, siblings: Sequence[bytes], what: str) -> Iterator[tuple[bytes, bool]]:
+    """Yield each sibling on the way to the root, and whether it stands on the left.
+
+    `place` is the node to begin at, `last` the last one of its level.
+    """
+    for sibling in siblings:
+        if last == 0:
+            raise ProofError(f"the {what} proof is too long")
+        is_left = bool(place & 1) or place == last
+        yield sibling, is_left
+        while is_left and place and not place & 1:
+            place >>= 1
+            last >>= 1
         place >>= 1
         last >>= 1
     if last:
-        raise ProofError("the consistency proof is too short")
-    if old_result != old_root or new_result != root:
-        raise ProofError(f"the tree of {size} leaves does not extend the one of {old}")
+        raise ProofError(f"the {what} proof is too short")
 
 
 def _check_hashes(hashes: Sequence[bytes]) -> None:

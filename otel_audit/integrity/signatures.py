@@ -31,6 +31,7 @@ __all__ = [
     "CosignatureSigner",
     "Ed25519Key",
     "Ed25519Signer",
+    "KeySigner",
     "MLDSA44Key",
     "MLDSA44Signer",
     "PublicKey",
@@ -196,7 +197,26 @@ def _mldsa44_public(public: bytes) -> MLDSA44PublicKey:
         ) from error
 
 
-class Ed25519Signer:
+class KeySigner:
+    """What signers have in common: what their key's public half says."""
+
+    _key: PublicKey
+
+    @property
+    def name(self) -> str:
+        """The key's name."""
+        return self._key.name
+
+    @property
+    def vkey(self) -> str:
+        """The public half, as one line of text."""
+        return self._key.vkey
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}+{self._key.key_id.hex()}>"
+
+
+class Ed25519Signer(KeySigner):
     """Signs with Ed25519 (type 0x01). `sign` is any callable: a local key's, or a key management service's.
 
     What a callable returns is checked with the public key before it is used, so that a wrong key in a service
@@ -213,19 +233,6 @@ class Ed25519Signer:
     def from_private(cls, name: str, private: Ed25519PrivateKey) -> Ed25519Signer:
         """Return the signer of a private key that this process holds."""
         return cls(name, private.public_key().public_bytes_raw(), private.sign)
-
-    @property
-    def name(self) -> str:
-        """The key's name."""
-        return self._key.name
-
-    @property
-    def vkey(self) -> str:
-        """The public half, as one line of text."""
-        return self._key.vkey
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}+{self._key.key_id.hex()}>"
 
     def sign(self, text: str, *, time: int, final: bool = False) -> Signature:
         """Sign a note's text. The signature states no time, so `time` and `final` are not used."""
@@ -268,25 +275,12 @@ class CosignatureSigner(Ed25519Signer):
         return Signature(self.name, self._key.key_id, payload)
 
 
-class MLDSA44Signer:
+class MLDSA44Signer(KeySigner):
     """Signs checkpoints with ML-DSA-44 (type 0x06): beside Ed25519, against a later quantum computer."""
 
     def __init__(self, name: str, public: bytes, sign: Callable[[bytes], bytes]) -> None:
         self._key = MLDSA44Key(name, public)
         self._sign = sign
-
-    @property
-    def name(self) -> str:
-        """The key's name."""
-        return self._key.name
-
-    @property
-    def vkey(self) -> str:
-        """The public half, as one line of text."""
-        return self._key.vkey
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}+{self._key.key_id.hex()}>"
 
     def sign(self, text: str, *, time: int, final: bool = False) -> Signature:
         """Sign a checkpoint's origin, size and root as seen at `time`."""

@@ -220,11 +220,8 @@ class StreamIntegrity:
         if not isinstance(note, str):
             self._find("CHECKPOINT_MALFORMED", "an audit.checkpoint record without a note", seq)
             return
-        stop = self._read_checkpoint(note, "stream", seq)
+        stop = self._read_earlier(note, seq)
         if stop is None:
-            return
-        if stop.size >= seq:
-            self._find("CHECKPOINT_SIZE", f"covers {stop.size} records", seq, f"at most {seq - 1}", str(stop.size))
             return
         if stop.size < self._last_inband:
             self._find("CHECKPOINT_ORDER", "sizes go down", seq, f"{self._last_inband} or more", str(stop.size))
@@ -239,11 +236,8 @@ class StreamIntegrity:
         """Take what an anchor gave in return, if it is anything that can be checked: cosignatures, a time stamp."""
         if not isinstance(data, dict) or not isinstance(note := data.get("note"), str):
             return
-        stop = self._read_checkpoint(note, "stream", seq)
+        stop = self._read_earlier(note, seq)
         if stop is None:
-            return
-        if stop.size >= seq:
-            self._find("CHECKPOINT_SIZE", f"covers {stop.size} records", seq, f"at most {seq - 1}", str(stop.size))
             return
         if isinstance(stamped := data.get("stamp"), str):
             try:
@@ -254,6 +248,14 @@ class StreamIntegrity:
                 stop = stop._replace(stamp=self._read_stamp(note, reply, seq))
         self._check_stops(stop[:3])
         self._check(stop)
+
+    def _read_earlier(self, note: str, seq: int) -> _Stop | None:
+        """Read a checkpoint that stands in the stream: it covers nothing but records before itself."""
+        stop = self._read_checkpoint(note, "stream", seq)
+        if stop is not None and stop.size >= seq:
+            self._find("CHECKPOINT_SIZE", f"covers {stop.size} records", seq, f"at most {seq - 1}", str(stop.size))
+            return None
+        return stop
 
     def _read_stamp(self, note: str | bytes, reply: bytes, seq: int | None) -> Stamp | None:
         if self._policy is None or not self._policy.tsa_roots:

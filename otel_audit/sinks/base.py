@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import NamedTuple, Protocol, overload, runtime_checkable
 
-__all__ = ["Archive", "Batch", "RecordsRefused", "SealedLine", "Sink", "SinkUnavailable"]
+__all__ = ["AnsweredSink", "Archive", "Batch", "RecordsRefused", "SealedLine", "Sink", "SinkUnavailable"]
 
 
 class SealedLine(NamedTuple):
@@ -117,6 +117,16 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Release connections and files. The sink may be used again afterwards and then reconnects."""
+
+
+class AnsweredSink:
+    """Base of the sinks whose `send` returns when the far end has the batch: nothing is left to settle."""
+
+    window = 0
+
+    def settled(self) -> bool:
+        """Return True: what was sent is delivered."""
+        return True
 
 
 @runtime_checkable

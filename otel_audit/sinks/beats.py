@@ -19,7 +19,7 @@ from typing import Any
 import orjson
 
 from otel_audit.errors import ConfigurationError
-from otel_audit.sinks.base import SealedLine, SinkUnavailable
+from otel_audit.sinks.base import AnsweredSink, SealedLine, SinkUnavailable
 from otel_audit.sinks.connection import Connection
 
 __all__ = ["BeatsSink", "encode_window"]
@@ -51,7 +51,7 @@ def _event(record: SealedLine) -> dict[str, Any]:
     }
 
 
-class BeatsSink:
+class BeatsSink(AnsweredSink):
     """Sends each batch as one window and returns when the far end has acknowledged all of it.
 
     `ack_timeout`, in seconds, is how long the far end may be silent. While its pipeline is blocked,
@@ -61,8 +61,6 @@ class BeatsSink:
     Raises:
         ConfigurationError: a limit is not positive, or `compression` is not from 0 to 9.
     """
-
-    window = 0
 
     def __init__(
         self,
@@ -98,10 +96,6 @@ class BeatsSink:
         acknowledged = 0
         while acknowledged < len(batch):
             acknowledged = max(acknowledged, self._read_ack(len(batch)))
-
-    def settled(self) -> bool:
-        """Whether everything sent is delivered: always, since `send` waits for that."""
-        return True
 
     def close(self) -> None:
         """End the connection in order."""

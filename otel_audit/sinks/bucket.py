@@ -12,8 +12,11 @@ import base64
 import io
 import re
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from enum import Enum
+from functools import partial
 from hashlib import sha256
 from typing import Any, Final, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -23,11 +26,21 @@ from otel_audit.errors import ConfigurationError
 
 from .base import SinkUnavailable
 from .http import Answer, HttpClient, excerpt
-from .objectlock import ObjectLock
-from .tls import TlsSettings, TlsVersion
+from .objectlock import LockMode, ObjectLock
+from .tls import DEFAULT_TLS, TlsSettings
 from .urls import SinkUrl, nearest
 
-__all__ = ["Addressing", "Bucket", "How", "KeyTaken", "LockState", "Stored", "split_place"]
+__all__ = [
+    "Addressing",
+    "Bucket",
+    "How",
+    "KeyTaken",
+    "LockState",
+    "S3Settings",
+    "Stored",
+    "speaking_for",
+    "split_place",
+]
 
 Addressing = Literal["auto", "path", "virtual"]
 
@@ -66,22 +79,45 @@ class KeyTaken(Exception):
     """Another object has this key. It was not touched."""
 
 
-class Bucket:
-    """Stores objects under keys that nobody else may have used.
+@dataclass(frozen=True, kw_only=True)
+class S3Settings:
+    """Which bucket, how AWS or another server is asked for it, and what protects the objects.
 
     Args:
-        name: the bucket's.
+        bucket: its name.
+        prefix: what the keys begin with.
         region: of the bucket; else AWS_DEFAULT_REGION or the profile's, needed without an endpoint.
         endpoint: `https://host:port` of a server that is not AWS. `http://` is plain text and warned of.
         addressing: whether the bucket's name stands in the `path` or in the host (`virtual`); `auto` is path with an
             endpoint, and what AWS prefers without.
         profile: section of the shared AWS configuration and credentials files.
         expected_owner: account id; requests fail if the bucket belongs to another.
-        lock: what protects the objects.
+        lock: `compliance` (with `retain`, if not said) or `governance`.
+        retain: `7y`, `90d`: how long each object is locked from when it is stored; else the bucket's default.
+        legal_hold: put a legal hold on each object.
+    """
+
+    bucket: str
+    prefix: str = ""
+    region: str | None = None
+    endpoint: str | None = None
+    addressing: Addressing = "auto"
+    profile: str | None = None
+    expected_owner: str | None = None
+    lock: LockMode | None = None
+    retain: str | None = None
+    legal_hold: bool = False
+
+
+class Bucket:
+    """Stores objects under keys that nobody else may have used.
+
+    Args:
+        settings: which bucket.
         timeout: seconds for each of connecting, sending and answering.
         most_bytes: of the largest object.
         allow: addresses that may be connected to beside public ones; see `HostPolicy`.
-        ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
+        tls: whom to trust, and as whom to appear.
         what: is stored, for messages.
 
     Raises:
@@ -91,62 +127,49 @@ class Bucket:
 
     def __init__(
         self,
-        name: str,
+        settings: S3Settings,
         *,
-        region: str | None = None,
-        endpoint: str | None = None,
-        addressing: Addressing = "auto",
-        profile: str | None = None,
-        expected_owner: str | None = None,
-        lock: ObjectLock,
         timeout: float = 60.0,
         most_bytes: int = _MAX_SMALL_ANSWER,
         allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         what: str = "audit records",
     ) -> None:
         import botocore.session
 
-        if not _BUCKET.fullmatch(name):
+        self.lock = ObjectLock(settings.lock, settings.retain, settings.legal_hold)
+        self.name = settings.bucket
+        if not _BUCKET.fullmatch(self.name):
             raise ConfigurationError(
-                f"{name!r} is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens"
+                f"{self.name!r} is no bucket name: 3 to 63 lower-case letters, digits, dots and hyphens"
             )
-        if expected_owner is not None and not re.fullmatch("[0-9]{12}", expected_owner):
+        owner = settings.expected_owner
+        if owner is not None and not re.fullmatch("[0-9]{12}", owner):
             raise ConfigurationError("expected_owner is an account id: 12 digits")
         if timeout <= 0:
             raise ConfigurationError("timeout is not positive")
-        self.name = name
-        self.lock = lock
-        self._endpoint = None if endpoint is None else _check_endpoint(endpoint)
-        self._addressing = addressing
-        self._owner = {} if expected_owner is None else {"ExpectedBucketOwner": expected_owner}
-        self._connecting: dict[str, Any] = {
-            "timeout": timeout,
-            "allow": allow,
-            "ca_file": ca_file,
-            "cert_file": cert_file,
-            "key_file": key_file,
-            "key_password_file": key_password_file,
-            "server_name": server_name,
-            "minimum_tls_version": minimum_tls_version,
-            "what": what,
-            "most_answered": most_bytes + _MAX_SMALL_ANSWER,
-        }
-        TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version).context()
+        self._endpoint = None if settings.endpoint is None else _check_endpoint(settings.endpoint)
+        self._addressing = settings.addressing
+        self._owner = {} if owner is None else {"ExpectedBucketOwner": owner}
+        tls.context()
         self._plaintext = self._endpoint is not None and self._endpoint.startswith("http:")
+        self._connect = partial(
+            HttpClient,
+            plaintext=self._plaintext,
+            timeout=timeout,
+            allow=allow,
+            tls=tls,
+            what=what,
+            most_answered=most_bytes + _MAX_SMALL_ANSWER,
+        )
         self._http: HttpClient | None = None
         self._host = ""
         self._retry_after: float | None = None
         self._unsent: str | None = None
         if self._endpoint is not None:
             self._connect_to(self._expected_host())
-        self._session = botocore.session.Session(profile=profile)
-        self._region = self._find_region(region, profile)
+        self._session = botocore.session.Session(profile=settings.profile)
+        self._region = self._find_region(settings.region, settings.profile)
         self._client: Any = None
 
     def put(
@@ -330,7 +353,7 @@ class Bucket:
     def _connect_to(self, host: str) -> HttpClient:
         if self._http is None or host != self._host:
             self.close()
-            self._http = HttpClient(hosts=host, plaintext=self._plaintext, **self._connecting)
+            self._http = self._connect(hosts=host)
             self._host = host
         return self._http
 
@@ -354,8 +377,19 @@ class _Raw(io.BytesIO):
         yield self.read()
 
 
-def split_place(url: SinkUrl, what: str) -> tuple[str, str]:
-    """Return a bucket's name and the prefix of keys in it, which is empty or ends with a slash.
+@contextmanager
+def speaking_for(owner: str) -> Iterator[None]:
+    """Have it said which sink or anchor a bucket that cannot be used is of."""
+    try:
+        yield
+    except ImportError as error:
+        raise ConfigurationError(f"{owner}: S3 needs pip install 'otel-audit[s3]'") from error
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{owner}: {error}") from error
+
+
+def split_place(url: SinkUrl, what: str) -> dict[str, object]:
+    """Return what a URL gives of `S3Settings`: the bucket, and a prefix, which is empty or ends with a slash.
 
     Raises:
         ConfigurationError: there is no bucket, or a user, or the prefix holds what a file's path had better not.
@@ -373,7 +407,7 @@ def split_place(url: SinkUrl, what: str) -> tuple[str, str]:
             f"{what}: the prefix {prefix[:80]!r} becomes the path of files when it is downloaded: letters, digits and "
             "!_.*'()=-, slashes between them"
         )
-    return url.authority, f"{prefix}/" if prefix else ""
+    return {"bucket": url.authority, "prefix": f"{prefix}/" if prefix else ""}
 
 
 def _check_endpoint(endpoint: str) -> str:

@@ -19,12 +19,12 @@ import orjson
 from otel_audit import __version__
 from otel_audit.errors import ConfigurationError
 
-from .base import RecordsRefused, SealedLine, SinkUnavailable
+from .base import AnsweredSink, RecordsRefused, SealedLine, SinkUnavailable
 from .ecs import document
 from .http import Answer, HttpClient, check_headers, excerpt
 from .secrets import read_secret
-from .tls import TlsVersion
-from .urls import nearest, read_options, split_url
+from .tls import DEFAULT_TLS, TlsSettings
+from .urls import read_options, read_scheme, split_url
 
 __all__ = ["ElasticsearchSink"]
 
@@ -49,7 +49,7 @@ _KEY_VARIABLE: Final = "OTEL_PYTHON_AUDIT_ELASTICSEARCH_API_KEY"
 _PASSWORD_VARIABLE: Final = "OTEL_PYTHON_AUDIT_ELASTICSEARCH_PASSWORD"  # noqa: S105 - the variable's name
 
 
-class ElasticsearchSink:
+class ElasticsearchSink(AnsweredSink):
     """Writes one document a record, and takes for delivered what each item of the answer confirms.
 
     Args:
@@ -61,13 +61,11 @@ class ElasticsearchSink:
         api_key_file: holds an API key in its encoded form; or OTEL_PYTHON_AUDIT_ELASTICSEARCH_API_KEY.
         timeout: seconds for each of connecting, sending and answering.
         allow: addresses that may be connected to beside public ones; see `HostPolicy`.
-        ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
+        tls: whom to trust, and as whom to appear.
 
     Raises:
         ConfigurationError: a setting cannot be used.
     """
-
-    window = 0
 
     def __init__(
         self,
@@ -81,12 +79,7 @@ class ElasticsearchSink:
         api_key_file: str | None = None,
         timeout: float = 30.0,
         allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         max_records: int = 500,
         max_bytes: int = 2 << 20,
         name: str = "elasticsearch",
@@ -109,12 +102,7 @@ class ElasticsearchSink:
             plaintext=scheme == "http",
             timeout=timeout,
             allow=allow,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            key_password_file=key_password_file,
-            server_name=server_name,
-            minimum_tls_version=minimum_tls_version,
+            tls=tls,
         )
 
     @classmethod
@@ -125,19 +113,18 @@ class ElasticsearchSink:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
+        scheme = read_scheme(parts, _SCHEMES)
         prefix, _, index = parts.path.rpartition("/")
         if not parts.authority or not index:
             raise ConfigurationError(f"sink {parts}: write {parts.scheme}://host:9200/index")
-        given: dict[str, Any] = {
+        given = {
             "hosts": parts.authority,
             "index": index,
             "prefix": prefix,
-            "scheme": _SCHEMES[parts.scheme],
+            "scheme": scheme,
             "user": parts.user,
         }
-        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=given))
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Write a batch; return when every record is stored.
@@ -168,10 +155,6 @@ class ElasticsearchSink:
                 f"{self._place}: {len(refused)} of {len(batch)} records refused; {first}: {why}",
                 ids=frozenset(refused),
             )
-
-    def settled(self) -> bool:
-        """Return True: what was sent is stored when `send` returns."""
-        return True
 
     def close(self) -> None:
         """End the connection; the next send makes a new one."""

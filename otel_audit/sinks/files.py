@@ -22,7 +22,7 @@ from typing import Literal
 from otel_audit.errors import ConfigurationError
 from otel_audit.record import MAX_LINE
 
-from .base import SealedLine, SinkUnavailable
+from .base import AnsweredSink, SealedLine, SinkUnavailable
 from .rotation import Archive, Compression, sync_directory
 from .urls import read_options, split_url
 
@@ -35,7 +35,7 @@ _BEGINNING = b'{"@timestamp":"'
 """What every record's line begins with."""
 
 
-class FileSink:
+class FileSink(AnsweredSink):
     """Appends sealed lines to a file of mode 0600.
 
     Args:
@@ -54,7 +54,6 @@ class FileSink:
 
     max_records = 1000
     max_bytes = MAX_LINE
-    window = 0
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class FileSink:
             raise ConfigurationError(
                 f"sink {parts}: a file URL has no host; write file:///{parts.authority}{parts.path}"
             )
-        return cls(path=parts.path, **read_options(parts.options, cls.__init__, parts, given=["path"]))
+        return cls(**read_options(parts.options, cls.__init__, parts, given={"path": parts.path}))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Append a batch; return when it is as safe as `fsync` says.
@@ -122,10 +121,6 @@ class FileSink:
             self._release()
             raise SinkUnavailable(f"{self._path}: {error.strerror or error}") from error
         self._archive.start()
-
-    def settled(self) -> bool:
-        """Return True: a batch is safe when `send` returns."""
-        return True
 
     def close(self) -> None:
         """Close the file, and stop a compression at work; the next start finishes it."""

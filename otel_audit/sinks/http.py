@@ -14,7 +14,6 @@ import re
 import select
 import ssl
 import time
-import warnings
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
@@ -25,7 +24,7 @@ from otel_audit.errors import ConfigurationError
 from .base import SinkUnavailable
 from .connection import Connection
 from .hosts import HostPolicy, parse_endpoints
-from .tls import TlsSettings, TlsVersion
+from .tls import DEFAULT_TLS, TlsSettings, choose_tls
 
 __all__ = ["Answer", "HttpClient", "check_headers", "excerpt"]
 
@@ -66,32 +65,19 @@ class HttpClient:
         timeout: float,
         default_port: int | None = None,
         allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         what: str = "audit records",
         most_answered: int | None = None,
     ) -> None:
         """`what` is sent, for messages; `most_answered` is the longest body, in bytes, of an answer (8 MiB)."""
-        tls = TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version)
-        if plaintext:
-            if tls != TlsSettings():
-                raise ConfigurationError(f"hosts {hosts}: plain text was asked for, and TLS settings are given")
-            warnings.warn(
-                f"{what} go to {hosts} in plain text: anyone on the way can read and change them; use TLS",
-                RuntimeWarning,
-                stacklevel=3,
-            )
+        chosen = choose_tls(tls, plaintext=plaintext, hosts=hosts, what=what)
         self._timeout = timeout
         self._most_answered = most_answered or _MAX_ANSWER
         self._scheme_port = 80 if plaintext else 443
         self._channel = _Channel(
             parse_endpoints(_with_ports(hosts, default_port or self._scheme_port)),
             policy=HostPolicy(allow),
-            tls=None if plaintext else tls,
+            tls=chosen,
             connect_timeout=timeout,
             handshake_timeout=timeout,
             write_timeout=timeout,

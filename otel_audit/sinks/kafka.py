@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from otel_audit.errors import ConfigurationError
 
-from .base import RecordsRefused, SealedLine, SinkUnavailable
+from .base import AnsweredSink, RecordsRefused, SealedLine, SinkUnavailable
 from .hosts import parse_endpoints
 from .secrets import read_secret
-from .urls import nearest, read_options, split_url
+from .tls import warn_of_plaintext
+from .urls import read_options, read_scheme, split_url
 
 __all__ = ["KafkaSink"]
 
@@ -28,7 +28,7 @@ _PASSWORD_VARIABLE: Final = "OTEL_PYTHON_AUDIT_KAFKA_PASSWORD"  # noqa: S105 - t
 _REFUSALS: Final = frozenset({"MSG_SIZE_TOO_LARGE", "INVALID_RECORD", "INVALID_MSG", "INVALID_MSG_SIZE"})
 
 
-class KafkaSink:
+class KafkaSink(AnsweredSink):
     """Produces one message a record and waits for each.
 
     Args:
@@ -44,8 +44,6 @@ class KafkaSink:
     Raises:
         ConfigurationError: a setting cannot be used, or confluent-kafka is not installed.
     """
-
-    window = 0
 
     def __init__(
         self,
@@ -76,11 +74,7 @@ class KafkaSink:
         if transport == "tcp":
             if ca_file or cert_file or key_file:
                 raise ConfigurationError(f"sink {name}: plain text was asked for, and TLS settings are given")
-            warnings.warn(
-                f"audit records go to {hosts} in plain text: anyone on the way can read and change them; use TLS",
-                RuntimeWarning,
-                stacklevel=2,
-            )
+            warn_of_plaintext(hosts)
         self.name = name
         self.max_records = max_records
         self.max_bytes = max_bytes
@@ -125,18 +119,12 @@ class KafkaSink:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
+        transport = read_scheme(parts, _SCHEMES)
         topic = parts.path.strip("/")
         if not topic or "/" in topic:
             raise ConfigurationError(f"sink {parts}: write {parts.scheme}://broker:9093/topic")
-        given: dict[str, Any] = {
-            "hosts": parts.authority,
-            "topic": topic,
-            "transport": _SCHEMES[parts.scheme],
-            "user": parts.user,
-        }
-        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=given))
+        given = {"hosts": parts.authority, "topic": topic, "transport": transport, "user": parts.user}
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Produce a batch; return when every message is confirmed.
@@ -172,10 +160,6 @@ class KafkaSink:
         self.close()
         reason = _first(errors) if errors else f"not confirmed within {self._timeout:g} s"
         raise SinkUnavailable(f"{self._place}: {len(batch) - len(confirmed)} of {len(batch)}: {reason}")
-
-    def settled(self) -> bool:
-        """Return True: what was sent is confirmed when `send` returns."""
-        return True
 
     def close(self) -> None:
         """Drop the producer and whatever it holds; the next send makes a new one."""

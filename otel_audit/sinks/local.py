@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from otel_audit.errors import ConfigurationError
 
-from .base import SealedLine, SinkUnavailable
+from .base import AnsweredSink, SealedLine, SinkUnavailable
 from .urls import read_options, split_url
 
 __all__ = ["FileTarget", "LocalSink", "LocalStore", "StandardTarget"]
@@ -217,12 +217,11 @@ class LocalStore:
             line.target.close()
 
 
-class LocalSink:
+class LocalSink(AnsweredSink):
     """The same targets behind a journal: a sink like any other. Implements `base.Sink`."""
 
     max_records = 512
     max_bytes = 1 << 20
-    window = 0
 
     def __init__(self, target: StandardTarget | FileTarget, name: str) -> None:
         self.name = name
@@ -238,8 +237,9 @@ class LocalSink:
         parts = split_url(url)
         if parts.authority or parts.path:
             raise ConfigurationError(f"sink {parts}: write {parts.scheme}: and nothing behind it")
-        options = read_options(parts.options, cls.from_settings, parts, given=["target"])
-        return cls.from_settings(target=parts.scheme, **options)
+        return cls.from_settings(
+            **read_options(parts.options, cls.from_settings, parts, given={"target": parts.scheme})
+        )
 
     @classmethod
     def from_settings(cls, *, target: str, name: str | None = None) -> LocalSink:
@@ -258,10 +258,6 @@ class LocalSink:
             self._line.settle()
         except OSError as error:
             raise SinkUnavailable(f"{self._line.target.name}: {error.strerror or error}") from error
-
-    def settled(self) -> bool:
-        """Say that nothing is outstanding."""
-        return True
 
     def close(self) -> None:
         """Let a file go."""

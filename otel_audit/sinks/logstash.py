@@ -15,10 +15,9 @@ from typing import Final, Literal
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import Batch, SealedLine, Sink
 from otel_audit.sinks.beats import BeatsSink
-from otel_audit.sinks.network import describe_connection
+from otel_audit.sinks.network import TcpSettings, read_place
 from otel_audit.sinks.oneway import DEFAULT_WINDOW, OneWaySink
-from otel_audit.sinks.tls import TlsVersion
-from otel_audit.sinks.urls import nearest, read_options, split_url
+from otel_audit.sinks.urls import read_options, read_scheme, split_url
 
 __all__ = ["LogstashSink"]
 
@@ -55,32 +54,17 @@ class LogstashSink(OneWaySink):
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
-        if parts.user or parts.path not in ("", "/"):
-            raise ConfigurationError(f"sink {parts}: hosts and options are all that this URL may hold")
-        implied, plaintext = _SCHEMES[parts.scheme]
-        options = read_options(implied | parts.options, cls.from_settings, parts, given=["hosts", "plaintext"])
-        return cls.from_settings(hosts=parts.authority, plaintext=plaintext, **options)
+        implied, plaintext = read_scheme(parts, _SCHEMES)
+        given = read_place(parts, plaintext=plaintext)
+        return cls.from_settings(**read_options(implied | parts.options, cls.from_settings, parts, given=given))
 
     @classmethod
     def from_settings(
         cls,
         *,
-        hosts: str,
         name: str = "logstash",
         protocol: Protocol = "json_lines",
-        plaintext: bool = False,
-        allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
-        connect_timeout: float = 10.0,
-        handshake_timeout: float = 10.0,
-        write_timeout: float = 10.0,
+        tcp: TcpSettings,
         max_records: int = 2048,
         max_bytes: int = 1024 * 1024,
         window: int | None = None,
@@ -88,7 +72,7 @@ class LogstashSink(OneWaySink):
         ack_timeout: float | None = None,
         compression: int | None = None,
     ) -> Sink:
-        """Return a sink for `hosts`, `host:port` or several of them, separated by commas.
+        """Return a sink for the hosts of `tcp`.
 
         `window` (bytes, default 8 MiB) and `settle_after` (seconds, default 2) belong to `json_lines`,
         `ack_timeout` (seconds, default 30) and `compression` (0 to 9, default 3) to `beats`.
@@ -103,20 +87,7 @@ class LogstashSink(OneWaySink):
         strange = [option for option, value in other.items() if value is not None]
         if strange:
             raise ConfigurationError(f"sink {name}: {' and '.join(strange)} mean nothing with protocol {protocol}")
-        connection = describe_connection(
-            hosts=hosts,
-            plaintext=plaintext,
-            allow=allow,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            key_password_file=key_password_file,
-            server_name=server_name,
-            minimum_tls_version=minimum_tls_version,
-            connect_timeout=connect_timeout,
-            handshake_timeout=handshake_timeout,
-            write_timeout=write_timeout,
-        )
+        connection = tcp.connection()
         if protocol == "beats":
             return BeatsSink(
                 connection,

@@ -2,50 +2,60 @@
 
 from __future__ import annotations
 
-import warnings
+from dataclasses import dataclass
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.connection import Connection
 from otel_audit.sinks.hosts import HostPolicy, parse_endpoints
-from otel_audit.sinks.tls import TlsSettings, TlsVersion
+from otel_audit.sinks.tls import DEFAULT_TLS, TlsSettings, choose_tls
+from otel_audit.sinks.urls import SinkUrl
 
-__all__ = ["describe_connection"]
+__all__ = ["TcpSettings", "read_place"]
 
 
-def describe_connection(
-    *,
-    hosts: str,
-    plaintext: bool,
-    allow: tuple[str, ...],
-    ca_file: str | None,
-    cert_file: str | None,
-    key_file: str | None,
-    key_password_file: str | None,
-    server_name: str | None,
-    minimum_tls_version: TlsVersion,
-    connect_timeout: float,
-    handshake_timeout: float,
-    write_timeout: float,
-) -> Connection:
-    """Return a connection, not opened yet. Plain text is warned of, once for each place in the code.
+@dataclass(frozen=True, kw_only=True)
+class TcpSettings:
+    """Where a far end is that speaks TCP, and how to connect to it.
+
+    Args:
+        hosts: `host:port`, or several separated by commas, of which one that fails gives way to the next.
+        plaintext: go without TLS; warned of.
+        allow: addresses that may be connected to beside public ones; see `HostPolicy`.
+        tls: whom to trust, and as whom to appear.
+        connect_timeout, handshake_timeout, write_timeout: seconds.
+    """
+
+    hosts: str
+    plaintext: bool = False
+    allow: tuple[str, ...] = ()
+    tls: TlsSettings = DEFAULT_TLS
+    connect_timeout: float = 10.0
+    handshake_timeout: float = 10.0
+    write_timeout: float = 10.0
+
+    def connection(self) -> Connection:
+        """Return a connection, not opened yet.
+
+        Raises:
+            ConfigurationError: a setting is unusable, or TLS settings are given with plain text.
+        """
+        tls = choose_tls(self.tls, plaintext=self.plaintext, hosts=self.hosts)
+        return Connection(
+            parse_endpoints(self.hosts),
+            policy=HostPolicy(self.allow),
+            tls=tls,
+            connect_timeout=self.connect_timeout,
+            handshake_timeout=self.handshake_timeout,
+            write_timeout=self.write_timeout,
+        )
+
+
+def read_place(url: SinkUrl, *, plaintext: bool) -> dict[str, object]:
+    """Return what a URL without a path gives of `TcpSettings`.
 
     Raises:
-        ConfigurationError: a setting is unusable, or TLS settings are given with plain text.
+        ConfigurationError: it holds more than hosts and options.
     """
-    tls = TlsSettings(ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version)
-    if plaintext:
-        if tls != TlsSettings():
-            raise ConfigurationError(f"hosts {hosts}: plain text was asked for, and TLS settings are given")
-        warnings.warn(
-            f"audit records go to {hosts} in plain text: anyone on the way can read and change them; use TLS",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return Connection(
-        parse_endpoints(hosts),
-        policy=HostPolicy(allow),
-        tls=None if plaintext else tls,
-        connect_timeout=connect_timeout,
-        handshake_timeout=handshake_timeout,
-        write_timeout=write_timeout,
-    )
+    if url.user or url.path not in ("", "/"):
+        raise ConfigurationError(f"sink {url}: hosts and options are all that this URL may hold")
+    return {"hosts": url.authority, "plaintext": plaintext}

@@ -16,15 +16,14 @@ import zlib
 from collections.abc import Sequence
 from hashlib import sha256
 from itertools import groupby
-from typing import Any, Final, Literal
+from typing import Final, Literal
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.notices import notice
 
-from .base import Batch, RecordsRefused, SealedLine
-from .bucket import Addressing, Bucket, How, KeyTaken, split_place
-from .objectlock import LockMode, ObjectLock
-from .tls import TlsVersion
+from .base import AnsweredSink, Batch, RecordsRefused, SealedLine
+from .bucket import Bucket, How, KeyTaken, S3Settings, speaking_for, split_place
+from .tls import DEFAULT_TLS, TlsSettings
 from .urls import read_options, split_url
 
 __all__ = ["S3Sink", "part_name"]
@@ -32,49 +31,30 @@ __all__ = ["S3Sink", "part_name"]
 _LEVEL: Final = 6
 
 
-class S3Sink:
+class S3Sink(AnsweredSink):
     """Archives each batch as one object, which it never writes over.
 
     Args:
-        bucket: name of the bucket; it should have been made with Object Lock.
-        prefix: what the keys begin with.
-        region, endpoint, addressing, profile, expected_owner, timeout, allow: see `Bucket`.
-        lock: `compliance` (with `retain`, if not said) or `governance`.
-        retain: `7y`, `90d`: how long each object is locked from when it is stored; else the bucket's default.
-        legal_hold: put a legal hold on each object.
+        s3: the bucket, and what protects the objects; it should have been made with Object Lock.
         compress: how objects are packed; the name tells.
-        ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
+        timeout, allow: see `Bucket`.
+        tls: whom to trust, and as whom to appear.
         max_records, max_bytes: most of one object, in records and in bytes of lines.
 
     Raises:
         ConfigurationError: a setting cannot be used, or botocore is not installed.
     """
 
-    window = 0
     linger = 60.0
 
     def __init__(
         self,
         *,
-        bucket: str,
-        prefix: str = "",
-        region: str | None = None,
-        endpoint: str | None = None,
-        addressing: Addressing = "auto",
-        profile: str | None = None,
-        expected_owner: str | None = None,
-        lock: LockMode | None = None,
-        retain: str | None = None,
-        legal_hold: bool = False,
+        s3: S3Settings,
         compress: Literal["gzip", "none"] = "gzip",
         timeout: float = 60.0,
         allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         max_records: int = 100_000,
         max_bytes: int = 2 << 20,
         name: str = "s3",
@@ -85,30 +65,9 @@ class S3Sink:
         self.max_records = max_records
         self.max_bytes = max_bytes
         self._packs = compress == "gzip"
-        self._prefix = prefix
-        try:
-            self.bucket = Bucket(
-                bucket,
-                region=region,
-                endpoint=endpoint,
-                addressing=addressing,
-                profile=profile,
-                expected_owner=expected_owner,
-                lock=ObjectLock(lock, retain, legal_hold),
-                timeout=timeout,
-                most_bytes=max_bytes,
-                allow=allow,
-                ca_file=ca_file,
-                cert_file=cert_file,
-                key_file=key_file,
-                key_password_file=key_password_file,
-                server_name=server_name,
-                minimum_tls_version=minimum_tls_version,
-            )
-        except ImportError as error:
-            raise ConfigurationError(f"sink {name}: S3 needs pip install 'otel-audit[s3]'") from error
-        except ConfigurationError as error:
-            raise ConfigurationError(f"sink {name}: {error}") from error
+        self._prefix = s3.prefix
+        with speaking_for(f"sink {name}"):
+            self.bucket = Bucket(s3, timeout=timeout, most_bytes=max_bytes, allow=allow, tls=tls)
 
     @classmethod
     def from_url(cls, url: str) -> S3Sink:
@@ -118,9 +77,8 @@ class S3Sink:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        bucket, prefix = split_place(parts, f"sink {parts}")
-        given: dict[str, Any] = {"bucket": bucket, "prefix": prefix}
-        return cls(**given, **read_options(parts.options, cls.__init__, parts, given=given))
+        given = split_place(parts, f"sink {parts}")
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Store a batch as one object a stream; return when it is there.
@@ -135,10 +93,6 @@ class S3Sink:
         for stream, records in groupby(batch, lambda one: one.stream):
             lines = list(records)
             self._store(stream, [one.seq for one in lines], b"".join([one.line for one in lines]))
-
-    def settled(self) -> bool:
-        """Return True: what was sent is stored when `send` returns."""
-        return True
 
     def close(self) -> None:
         """End the connection; the next send makes a new one."""

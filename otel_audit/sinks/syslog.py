@@ -14,11 +14,9 @@ from typing import Final
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import SealedLine
-from otel_audit.sinks.connection import Connection
-from otel_audit.sinks.network import describe_connection
+from otel_audit.sinks.network import TcpSettings, read_place
 from otel_audit.sinks.oneway import DEFAULT_WINDOW, OneWaySink
-from otel_audit.sinks.tls import TlsVersion
-from otel_audit.sinks.urls import nearest, read_options, split_url
+from otel_audit.sinks.urls import read_options, read_scheme, split_url
 
 __all__ = ["SyslogSink"]
 
@@ -34,24 +32,28 @@ class SyslogSink(OneWaySink):
     """Sends each line as the MSG of one RFC 5424 message in an octet-counted frame (RFC 5425, section 4.3).
 
     MSG is the line without its newline and without a byte order mark (MSG-ANY), byte for byte what was
-    sealed.
+    sealed. `facility` 13 is the log audit (RFC 5424, table 1). `enterprise` is the private enterprise number behind
+    which the structured data's names stand; 32473 is the one set aside for examples (RFC 5612).
+
+    Raises:
+        ConfigurationError: a setting is unusable.
     """
 
     def __init__(
         self,
-        connection: Connection,
         *,
-        name: str,
-        app_name: str,
-        facility: int,
-        enterprise: int,
-        max_records: int,
-        max_bytes: int,
-        window: int,
-        settle_after: float,
+        name: str = "syslog",
+        app_name: str = "otel-audit",
+        facility: int = 13,
+        enterprise: int = 32473,
+        tcp: TcpSettings,
+        max_records: int = 2048,
+        max_bytes: int = 1024 * 1024,
+        window: int = DEFAULT_WINDOW,
+        settle_after: float = 2.0,
     ) -> None:
         super().__init__(
-            connection,
+            tcp.connection(),
             name=name,
             max_records=max_records,
             max_bytes=max_bytes,
@@ -85,74 +87,9 @@ class SyslogSink(OneWaySink):
     def from_url(cls, url: str) -> SyslogSink:
         """Return the sink that `syslog[+tls|+tcp]://host:port` describes; `+tcp` is the word for plain text.
 
-        Options are the parameters of `from_settings`.
-
         Raises:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
-        if parts.user or parts.path not in ("", "/"):
-            raise ConfigurationError(f"sink {parts}: hosts and options are all that this URL may hold")
-        options = read_options(parts.options, cls.from_settings, parts, given=["hosts", "plaintext"])
-        return cls.from_settings(hosts=parts.authority, plaintext=_SCHEMES[parts.scheme], **options)
-
-    @classmethod
-    def from_settings(
-        cls,
-        *,
-        hosts: str,
-        name: str = "syslog",
-        app_name: str = "otel-audit",
-        facility: int = 13,
-        enterprise: int = 32473,
-        plaintext: bool = False,
-        allow: tuple[str, ...] = (),
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
-        connect_timeout: float = 10.0,
-        handshake_timeout: float = 10.0,
-        write_timeout: float = 10.0,
-        max_records: int = 2048,
-        max_bytes: int = 1024 * 1024,
-        window: int = DEFAULT_WINDOW,
-        settle_after: float = 2.0,
-    ) -> SyslogSink:
-        """Return a sink for `hosts`, `host:port` or several of them, separated by commas.
-
-        `facility` 13 is the log audit (RFC 5424, table 1). `enterprise` is the private enterprise number
-        behind which the structured data's names stand; 32473 is the one set aside for examples (RFC 5612).
-
-        Raises:
-            ConfigurationError: a setting is unusable.
-        """
-        connection = describe_connection(
-            hosts=hosts,
-            plaintext=plaintext,
-            allow=allow,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
-            key_password_file=key_password_file,
-            server_name=server_name,
-            minimum_tls_version=minimum_tls_version,
-            connect_timeout=connect_timeout,
-            handshake_timeout=handshake_timeout,
-            write_timeout=write_timeout,
-        )
-        return cls(
-            connection,
-            name=name,
-            app_name=app_name,
-            facility=facility,
-            enterprise=enterprise,
-            max_records=max_records,
-            max_bytes=max_bytes,
-            window=window,
-            settle_after=settle_after,
-        )
+        given = read_place(parts, plaintext=read_scheme(parts, _SCHEMES))
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given))

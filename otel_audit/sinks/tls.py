@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import ssl
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
 from otel_audit.errors import ConfigurationError
 
-__all__ = ["TlsSettings", "TlsVersion"]
+__all__ = ["DEFAULT_TLS", "TlsSettings", "TlsVersion", "choose_tls", "warn_of_plaintext"]
 
 TlsVersion = Literal["1.2", "1.3"]
 
 _VERSIONS: Final = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TlsSettings:
     """What a TLS connection needs to know. All files are PEM.
 
@@ -29,7 +30,7 @@ class TlsSettings:
     key_file: str | None = None
     key_password_file: str | None = None
     server_name: str | None = None
-    minimum_version: TlsVersion = "1.2"
+    minimum_tls_version: TlsVersion = "1.2"
 
     def context(self) -> ssl.SSLContext:
         """Return a fresh context. Files are read anew, so a renewed certificate serves the next connection.
@@ -42,7 +43,7 @@ class TlsSettings:
             context = ssl.create_default_context(cafile=self.ca_file)
         except OSError as error:  # ssl.SSLError among them
             raise ConfigurationError(f"ca_file {self.ca_file}: {_cause(error)}; PEM is needed") from error
-        context.minimum_version = _VERSIONS[self.minimum_version]
+        context.minimum_version = _VERSIONS[self.minimum_tls_version]
         if self.cert_file is None:
             if self.key_file or self.key_password_file:
                 raise ConfigurationError("key_file and key_password_file need cert_file, the client certificate")
@@ -62,6 +63,33 @@ class TlsSettings:
             return Path(self.key_password_file).read_bytes().rstrip(b"\r\n")
         except OSError as error:
             raise ConfigurationError(f"key_password_file {self.key_password_file}: {_cause(error)}") from error
+
+
+DEFAULT_TLS: Final = TlsSettings()
+"""The system's certificate authorities, and no client certificate."""
+
+
+def choose_tls(tls: TlsSettings, *, plaintext: bool, hosts: str, what: str = "audit records") -> TlsSettings | None:
+    """Return the settings, or None if plain text was asked for, which is warned of. `what` is sent, for the warning.
+
+    Raises:
+        ConfigurationError: TLS settings are given with plain text.
+    """
+    if not plaintext:
+        return tls
+    if tls != DEFAULT_TLS:
+        raise ConfigurationError(f"hosts {hosts}: plain text was asked for, and TLS settings are given")
+    warn_of_plaintext(hosts, what, stacklevel=5)
+    return None
+
+
+def warn_of_plaintext(hosts: str, what: str = "audit records", *, stacklevel: int = 3) -> None:
+    """Warn, once for each place in the code."""
+    warnings.warn(
+        f"{what} go to {hosts} in plain text: anyone on the way can read and change them; use TLS",
+        RuntimeWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def _cause(error: OSError) -> str:

@@ -1,11 +1,12 @@
 """Sink URLs and their options: `scheme://host:port,host:port/path?name=value&name=value`.
 
 A sink's options are the keyword-only parameters of the function that builds it. Their names and annotations
-are the one list of what can be set, for URLs (every value is text) and for mappings (every value has a type):
+are the one list of what can be set, for URLs (every value is text) and for mappings (every value has a type).
+A parameter that is a dataclass, such as `TcpSettings`, holds options that several sinks have: it stands for its
+fields.
 
-    url = split_url("logstash+tls://logs:5044?ca_file=/etc/ssl/audit.pem&connect_timeout=3")
-    options = read_options(url.options, LogstashSink.from_settings, url, given=["hosts"])
-    sink = LogstashSink.from_settings(hosts=url.authority, **options)
+    url = split_url("syslog+tls://siem:6514?ca_file=/etc/ssl/audit.pem&connect_timeout=3")
+    sink = SyslogSink(**read_options(url.options, SyslogSink.__init__, url, given={"hosts": url.authority}))
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import math
 import re
 import types
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
+from dataclasses import is_dataclass
+from typing import Any, Literal, NamedTuple, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import unquote
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.units import parse_bytes, parse_seconds
 
-__all__ = ["SinkUrl", "nearest", "read_options", "split_url"]
+__all__ = ["Option", "SinkUrl", "list_options", "nearest", "read_options", "read_scheme", "split_url"]
+
+_Meaning = TypeVar("_Meaning")
 
 _URL = re.compile(  # RFC 3986, appendix B
     r"([A-Za-z][A-Za-z0-9+.-]*):(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(#.*)?", re.DOTALL
@@ -47,6 +51,15 @@ class SinkUrl(NamedTuple):
         """Return the URL without user and options, fit for a message."""
         slashes = "//" if self.authority or self.path.startswith("/") else ""
         return f"{self.scheme}:{slashes}{self.authority}{self.path}"
+
+
+class Option(NamedTuple):
+    """One thing that can be set."""
+
+    wanted: Any
+    """Its type."""
+    default: Any
+    """`inspect.Parameter.empty` where it must be given."""
 
 
 def split_url(url: str, what: str = "sink") -> SinkUrl:
@@ -82,39 +95,79 @@ def split_url(url: str, what: str = "sink") -> SinkUrl:
     return SinkUrl(scheme.lower(), unquote(userinfo) or None, hosts, unquote(path), options)
 
 
+def read_scheme(url: SinkUrl, schemes: Mapping[str, _Meaning], what: str = "sink") -> _Meaning:
+    """Return what a URL's scheme stands for.
+
+    Raises:
+        ConfigurationError: it is none of `schemes`; the message names the nearest.
+    """
+    if url.scheme not in schemes:
+        raise ConfigurationError(f"{what} {url}: unknown scheme{nearest(url.scheme, schemes)}")
+    return schemes[url.scheme]
+
+
+def list_options(builder: Callable[..., object]) -> dict[str, Option]:
+    """Return what can be set of what `builder` makes, by name."""
+    found: dict[str, Option] = {}
+    for name, option in _parameters(builder).items():
+        found |= list_options(option.wanted) if _is_group(option.wanted) else {name: option}
+    return found
+
+
 def read_options(
     options: Mapping[str, object],
     builder: Callable[..., object],
     origin: object,
     *,
-    given: Iterable[str] = (),
+    given: Mapping[str, object] = types.MappingProxyType({}),
     what: str = "sink",
 ) -> dict[str, Any]:
-    """Return the options as keyword arguments of `builder`, turned into the types that it declares.
+    """Return keyword arguments of `builder`: what is `given`, and the options, turned into the types that it declares.
 
     Text becomes str, int, float, bool, a Literal's word or, split at commas, a tuple of str. `origin` says in
-    messages where the options come from; `given` names parameters that the caller sets itself.
+    messages where the options come from; what is `given` is no option.
 
     Raises:
         ConfigurationError: an option is unknown (the message names the nearest known one), missing, a secret
             in clear, or not of its type.
     """
     place = f"{what} {origin}"
-    taken = frozenset(given)
-    hints = get_type_hints(builder)
-    parameters = {
-        name: parameter
-        for name, parameter in inspect.signature(builder).parameters.items()
-        if parameter.kind is inspect.Parameter.KEYWORD_ONLY and name not in taken
-    }
+    known = {name: option for name, option in list_options(builder).items() if name not in given}
     for name in options:
-        if name not in parameters:
+        if name not in known:
             _refuse_secret(name, place)
-            raise ConfigurationError(f"{place}: there is no option {name!r}{nearest(name, parameters)}")
-    for name, parameter in parameters.items():
-        if parameter.default is inspect.Parameter.empty and name not in options:
+            raise ConfigurationError(f"{place}: there is no option {name!r}{nearest(name, known)}")
+    for name, option in known.items():
+        if option.default is inspect.Parameter.empty and name not in options:
             raise ConfigurationError(f"{place}: the option {name!r} is needed")
-    return {name: _convert(value, hints[name], f"{place}: the option {name!r}") for name, value in options.items()}
+    read = {
+        name: _convert(value, known[name].wanted, f"{place}: the option {name!r}") for name, value in options.items()
+    }
+    return _arrange(builder, {**given, **read})
+
+
+def _parameters(builder: Callable[..., object]) -> dict[str, Option]:
+    hints = get_type_hints(builder)
+    return {
+        name: Option(hints[name], parameter.default)
+        for name, parameter in inspect.signature(builder).parameters.items()
+        if parameter.kind is inspect.Parameter.KEYWORD_ONLY
+    }
+
+
+def _is_group(wanted: Any) -> bool:
+    return is_dataclass(wanted)
+
+
+def _arrange(builder: Callable[..., object], values: Mapping[str, object]) -> dict[str, Any]:
+    """Return values as keyword arguments, those that are a dataclass's fields within one."""
+    arguments: dict[str, Any] = {}
+    for name, (wanted, _) in _parameters(builder).items():
+        if _is_group(wanted):
+            arguments[name] = wanted(**_arrange(wanted, values))
+        elif name in values:
+            arguments[name] = values[name]
+    return arguments
 
 
 def _with_article(what: str) -> str:

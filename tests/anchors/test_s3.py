@@ -15,6 +15,7 @@ from otel_audit.anchors.s3 import S3Anchor
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity.checkpoint import Checkpoint
 from otel_audit.integrity.publishing import AnchorError, AnchorRefused, SignedHead
+from otel_audit.sinks.bucket import S3Settings
 from tests.sinks.http_server import Received, Reply, Server
 
 pytestmark = pytest.mark.filterwarnings("ignore:checkpoints go to .* in plain text:RuntimeWarning")
@@ -133,7 +134,7 @@ def test_a_mistake_is_told_when_the_anchor_is_made(url: str, said: str) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     with pytest.raises(ConfigurationError, match=re.escape("pip install 'otel-audit[s3]'")):
-        S3Anchor(bucket="keeper", region="x")
+        S3Anchor(s3=S3Settings(bucket="keeper", region="x"))
 
 
 def test_plain_text_is_warned_of(server: Server) -> None:

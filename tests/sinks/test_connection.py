@@ -253,7 +253,7 @@ def test_a_server_of_another_name_is_refused_unless_that_name_is_asked_for(
 def test_a_server_below_the_minimum_version_is_refused(certificates: Certificates) -> None:
     context = certificates.server_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
-    tls = TlsSettings(ca_file=certificates.ca, minimum_version="1.3")
+    tls = TlsSettings(ca_file=certificates.ca, minimum_tls_version="1.3")
     with (
         Receiver(context) as receiver,
         connection_to(receiver.port, tls=tls) as connection,

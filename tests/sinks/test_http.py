@@ -15,6 +15,7 @@ import pytest
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import SinkUnavailable
 from otel_audit.sinks.http import HttpClient, check_headers, excerpt
+from otel_audit.sinks.tls import TlsSettings
 from tests.certificates import Certificates
 from tests.sinks.http_server import Reply, Server
 
@@ -176,9 +177,9 @@ def test_tls_with_a_client_certificate_works_whatever_the_environment_says(
             plaintext=False,
             timeout=5,
             allow=("loopback",),
-            ca_file=certificates.ca,
-            cert_file=certificates.client.cert,
-            key_file=certificates.client.key,
+            tls=TlsSettings(
+                ca_file=certificates.ca, cert_file=certificates.client.cert, key_file=certificates.client.key
+            ),
         )
         assert client.post("/", b"1", {}).status == 200
         assert client.post("/", b"2", {}).status == 200
@@ -186,7 +187,8 @@ def test_tls_with_a_client_certificate_works_whatever_the_environment_says(
 
 def test_a_server_of_an_unknown_authority_gets_nothing(certificates: Certificates) -> None:
     with Server(tls=certificates.server_context(certificates.rogue_server)) as server:
-        client = HttpClient(hosts=server.host, plaintext=False, timeout=5, allow=("loopback",), ca_file=certificates.ca)
+        tls = TlsSettings(ca_file=certificates.ca)
+        client = HttpClient(hosts=server.host, plaintext=False, timeout=5, allow=("loopback",), tls=tls)
         with pytest.raises(SinkUnavailable, match="TLS"):
             client.post("/", b"secret", {})
         assert server.received == []

@@ -17,6 +17,7 @@ from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import Sink, SinkUnavailable
 from otel_audit.sinks.beats import BeatsSink
 from otel_audit.sinks.logstash import LogstashSink
+from otel_audit.sinks.network import TcpSettings
 from otel_audit.sinks.oneway import DEFAULT_WINDOW
 from tests.certificates import KEY_PASSWORD, Certificates
 from tests.faults.proxy import FaultProxy
@@ -399,5 +400,6 @@ def test_a_wrong_setting_is_refused_with_advice(url: str, message: str) -> None:
 def test_the_protocol_is_chosen_by_scheme_or_by_option() -> None:
     assert isinstance(LogstashSink.from_url("beats+tls://logs:5045"), BeatsSink)
     assert isinstance(LogstashSink.from_url("logstash+tls://logs:5045?protocol=beats"), BeatsSink)
-    assert isinstance(LogstashSink.from_settings(hosts="logs:5045", protocol="beats"), BeatsSink)
-    assert isinstance(LogstashSink.from_settings(hosts="logs:5045"), LogstashSink)
+    logs = TcpSettings(hosts="logs:5045")
+    assert isinstance(LogstashSink.from_settings(tcp=logs, protocol="beats"), BeatsSink)
+    assert isinstance(LogstashSink.from_settings(tcp=logs), LogstashSink)

@@ -24,6 +24,7 @@ from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import (
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import RecordsRefused, SealedLine, Sink, SinkUnavailable
 from otel_audit.sinks.otlp import OTLPSink
+from otel_audit.sinks.tls import TlsSettings
 from tests.certificates import Certificates
 from tests.sinks.grpc_server import GrpcReceiver, retry_info
 from tests.sinks.http_server import Reply, Server
@@ -451,8 +452,7 @@ def test_grpc_over_mutual_tls(certificates: Certificates, monkeypatch: pytest.Mo
             endpoint=f"https://localhost:{receiver.port}",
             protocol="grpc",
             timeout=2,
-            cert_file=certificates.rogue_client.cert,
-            key_file=certificates.rogue_client.key,
+            tls=TlsSettings(cert_file=certificates.rogue_client.cert, key_file=certificates.rogue_client.key),
         )
         with pytest.raises(SinkUnavailable):
             stranger.send(sealed(1))
@@ -466,10 +466,12 @@ def test_a_grpc_certificate_for_another_name_is_refused(certificates: Certificat
             endpoint=f"https://localhost:{receiver.port}",
             protocol="grpc",
             timeout=2,
-            ca_file=certificates.ca,
-            cert_file=certificates.client.cert,
-            key_file=certificates.client.key,
-            server_name="elsewhere.test",
+            tls=TlsSettings(
+                ca_file=certificates.ca,
+                cert_file=certificates.client.cert,
+                key_file=certificates.client.key,
+                server_name="elsewhere.test",
+            ),
         )
         with pytest.raises(SinkUnavailable):
             sink.send(sealed(1))

@@ -21,9 +21,10 @@ from botocore import loaders, session
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import Archive, Batch, RecordsRefused, SealedLine, SinkUnavailable
-from otel_audit.sinks.bucket import LockState
+from otel_audit.sinks.bucket import LockState, S3Settings
 from otel_audit.sinks.objectlock import ObjectLock
 from otel_audit.sinks.s3 import S3Sink
+from otel_audit.sinks.urls import read_options
 from tests.certificates import Certificates
 from tests.sinks.http_server import Received, Reply, Server
 from tests.sinks.lines import sealed
@@ -60,7 +61,11 @@ def server() -> Iterator[Server]:
 
 def sink_of(server: Server, **options: Any) -> S3Sink:
     given = {"bucket": "worm", "prefix": "audit/", "endpoint": f"http://{server.host}", "allow": ("loopback",)}
-    return S3Sink(**{**given, **options})
+    return build(**{**given, **options})
+
+
+def build(**options: Any) -> S3Sink:
+    return S3Sink(**read_options(options, S3Sink.__init__, "s3://worm"))
 
 
 def put(server: Server, batch: list[SealedLine] | None = None, **options: Any) -> Received:
@@ -197,14 +202,14 @@ def test_tls_trusts_the_given_authority_and_not_what_the_environment_says(
             "key_password_file": certificates.key_password_file,
         }
         for pair in (client, encrypted):
-            S3Sink(**secure, **pair, minimum_tls_version="1.3").send(sealed(1))
+            build(**secure, **pair, minimum_tls_version="1.3").send(sealed(1))
         assert len(server.received) == 2
         with pytest.raises(SinkUnavailable):
-            S3Sink(**secure).send(sealed(1))
+            build(**secure).send(sealed(1))
         with pytest.raises(SinkUnavailable, match="certificate"):
-            S3Sink(**{**secure, **client, "ca_file": certificates.rogue_ca}).send(sealed(1))
+            build(**{**secure, **client, "ca_file": certificates.rogue_ca}).send(sealed(1))
         with pytest.raises(SinkUnavailable, match="certificate"):
-            S3Sink(**{**secure, **client, "server_name": "other.example"}).send(sealed(1))
+            build(**{**secure, **client, "server_name": "other.example"}).send(sealed(1))
 
 
 class Test_an_object_that_is_there_already:
@@ -317,11 +322,11 @@ class Test_the_host_policy:
     @pytest.mark.parametrize("host", ["127.0.0.1:1", "169.254.169.254", "10.0.0.1:9000", "[::1]:9000"])
     def test_refuses_addresses_when_the_sink_is_made(self, host: str) -> None:
         with pytest.raises(ConfigurationError, match="list it in `allow`"):
-            S3Sink(bucket="worm", endpoint=f"https://{host}")
+            S3Sink(s3=S3Settings(bucket="worm", endpoint=f"https://{host}"))
 
     def test_holds_for_what_a_name_resolves_to(self) -> None:
         with pytest.raises(SinkUnavailable, match="is a loopback address"):
-            S3Sink(bucket="worm", endpoint="https://localhost:9000").send(sealed(1))
+            S3Sink(s3=S3Settings(bucket="worm", endpoint="https://localhost:9000")).send(sealed(1))
 
     def test_holds_for_the_hosts_that_botocore_chooses(self, monkeypatch: pytest.MonkeyPatch) -> None:
         asked: list[str] = []
@@ -332,14 +337,14 @@ class Test_the_host_policy:
 
         monkeypatch.setattr("otel_audit.sinks.hosts.socket.getaddrinfo", resolve)
         with pytest.raises(SinkUnavailable, match=r"10\.1\.2\.3 is a private address"):
-            S3Sink(bucket="worm", region="eu-central-1").send(sealed(1))
+            S3Sink(s3=S3Settings(bucket="worm", region="eu-central-1")).send(sealed(1))
         assert asked == ["worm.s3.eu-central-1.amazonaws.com"]
 
 
 def test_plain_text_takes_the_word_in_the_url(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{server.host}")
     with pytest.raises(SinkUnavailable, match="plain text takes an endpoint=http"):
-        S3Sink(bucket="worm", region="us-east-1", allow=("loopback",)).send(sealed(1))
+        S3Sink(s3=S3Settings(bucket="worm", region="us-east-1"), allow=("loopback",)).send(sealed(1))
     assert not server.received
     with pytest.warns(RuntimeWarning, match="in plain text"):
         sink_of(server)
@@ -383,7 +388,7 @@ def test_a_mistake_is_told_when_the_sink_is_made(url: str, said: str) -> None:
 def test_a_broken_aws_configuration_is_told_when_the_sink_is_made(tmp_path: Path) -> None:
     (tmp_path / "config").write_text("[default\n")
     with pytest.raises(ConfigurationError, match="Unable to parse config file"):
-        S3Sink(bucket="worm")
+        S3Sink(s3=S3Settings(bucket="worm"))
 
 
 def test_a_url_says_it_all(server: Server) -> None:
@@ -398,7 +403,7 @@ def test_a_url_says_it_all(server: Server) -> None:
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "botocore.session", None)
     with pytest.raises(ConfigurationError, match=re.escape("pip install 'otel-audit[s3]'")):
-        S3Sink(bucket="worm", region="x")
+        S3Sink(s3=S3Settings(bucket="worm", region="x"))
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def test_only_the_given_authority_is_trusted(certificates: Certificates) -> None
 
 
 def test_the_minimum_version_can_be_raised(certificates: Certificates) -> None:
-    settings = TlsSettings(ca_file=certificates.ca, minimum_version="1.3")
+    settings = TlsSettings(ca_file=certificates.ca, minimum_tls_version="1.3")
 
     assert settings.context().minimum_version is ssl.TLSVersion.TLSv1_3
 

@@ -10,6 +10,8 @@ import pytest
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import RecordsRefused, Sink, SinkUnavailable
+from otel_audit.sinks.posting import HttpSettings
+from otel_audit.sinks.urls import read_options
 from otel_audit.sinks.webhook import WebhookSink
 from tests.sinks.http_server import Reply, Server
 from tests.sinks.lines import sealed
@@ -24,7 +26,8 @@ def server() -> Iterator[Server]:
 
 
 def sink_of(server: Server, **options: Any) -> WebhookSink:
-    return WebhookSink(hosts=server.host, scheme="http", allow=("loopback",), **options)
+    given = {"hosts": server.host, "scheme": "http", "allow": ("loopback",)}
+    return WebhookSink(**read_options({**given, **options}, WebhookSink.__init__, server.host))
 
 
 def test_a_batch_is_one_post_of_its_lines(server: Server) -> None:
@@ -83,7 +86,7 @@ def test_a_headers_file_that_holds_no_headers_is_refused(tmp_path: Path, content
     file = tmp_path / "headers"
     file.write_text(content)
     with pytest.raises(ConfigurationError, match="headers_file"):
-        WebhookSink(hosts="hooks.example", headers_file=str(file))
+        WebhookSink(http=HttpSettings(hosts="hooks.example", headers_file=str(file)))
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,6 @@ class GrpcTransport:
         self,
         settings: Settings,
         policy: HostPolicy,
-        server_name: str | None,
         headers: Callable[[], Mapping[str, str]],
         agent: str,
     ) -> None:
@@ -46,7 +45,6 @@ class GrpcTransport:
         policy.check([self._endpoint])
         self._settings = settings
         self._policy = policy
-        self._server_name = server_name
         self._headers = headers
         self._agent = agent
         self._channel: Any = None
@@ -112,16 +110,16 @@ class GrpcTransport:
         ]
         if not self._settings.secure:
             return grpc.insecure_channel(target, options)
-        options.append(("grpc.ssl_target_name_override", self._server_name or endpoint.host))
+        options.append(("grpc.ssl_target_name_override", self._settings.tls.server_name or endpoint.host))
         return grpc.secure_channel(target, self._credentials(), options)
 
     def _credentials(self) -> grpc.ChannelCredentials:
-        settings = self._settings
-        if settings.key_file and not settings.cert_file:
+        tls = self._settings.tls
+        if tls.key_file and not tls.cert_file:
             raise ConfigurationError("key_file needs cert_file, the client certificate")
-        certificate = _read("cert_file", settings.cert_file)
-        key = _read("key_file", settings.key_file) or certificate
-        return grpc.ssl_channel_credentials(_read("ca_file", settings.ca_file), key, certificate)
+        certificate = _read("cert_file", tls.cert_file)
+        key = _read("key_file", tls.key_file) or certificate
+        return grpc.ssl_channel_credentials(_read("ca_file", tls.ca_file), key, certificate)
 
 
 def _read(option: str, path: str | None) -> bytes | None:

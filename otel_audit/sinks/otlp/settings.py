@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 from urllib.parse import urlsplit
 
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.http import check_headers
 from otel_audit.sinks.secrets import read_headers
+from otel_audit.sinks.tls import DEFAULT_TLS, TlsSettings
 from otel_audit.sinks.urls import nearest
 
 __all__ = ["Compression", "Protocol", "Settings", "headers", "resolve"]
@@ -39,9 +40,7 @@ class Settings:
     """Path and query of the HTTP request."""
     timeout: float
     compression: Compression
-    ca_file: str | None
-    cert_file: str | None
-    key_file: str | None
+    tls: TlsSettings
 
     def __str__(self) -> str:
         """Return the endpoint without its query, fit for a message."""
@@ -55,9 +54,7 @@ def resolve(
     protocol: Protocol | None,
     timeout: float | None,
     compression: Compression | None,
-    ca_file: str | None,
-    cert_file: str | None,
-    key_file: str | None,
+    tls: TlsSettings = DEFAULT_TLS,
     environ: Mapping[str, str] = os.environ,
 ) -> Settings:
     """Return settings in which nothing is open any more. What is not given comes from `environ`.
@@ -77,9 +74,16 @@ def resolve(
         target,
         timeout if timeout is not None else _seconds(environ),
         packing,
-        ca_file or (_variable("CERTIFICATE", environ)[1] if secure else None),
-        cert_file or (_variable("CLIENT_CERTIFICATE", environ)[1] if secure else None),
-        key_file or (_variable("CLIENT_KEY", environ)[1] if secure else None),
+        _with_files(tls, environ) if secure else tls,
+    )
+
+
+def _with_files(tls: TlsSettings, environ: Mapping[str, str]) -> TlsSettings:
+    return replace(
+        tls,
+        ca_file=tls.ca_file or _variable("CERTIFICATE", environ)[1],
+        cert_file=tls.cert_file or _variable("CLIENT_CERTIFICATE", environ)[1],
+        key_file=tls.key_file or _variable("CLIENT_KEY", environ)[1],
     )
 
 

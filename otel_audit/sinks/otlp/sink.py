@@ -10,7 +10,6 @@ shipper's alone.
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -21,11 +20,11 @@ from otel_audit import __version__
 from otel_audit.errors import ConfigurationError
 from otel_audit.notices import notice
 from otel_audit.otel.wire import RequestWriter, encode_record
-from otel_audit.sinks.base import RecordsRefused, SealedLine, SinkUnavailable
+from otel_audit.sinks.base import AnsweredSink, RecordsRefused, SealedLine, SinkUnavailable
 from otel_audit.sinks.hosts import HostPolicy
 from otel_audit.sinks.http import HttpClient, excerpt
-from otel_audit.sinks.tls import TlsVersion
-from otel_audit.sinks.urls import nearest, read_options, split_url
+from otel_audit.sinks.tls import DEFAULT_TLS, TlsSettings, warn_of_plaintext
+from otel_audit.sinks.urls import read_options, read_scheme, split_url
 
 from .settings import Compression, Protocol, Settings, headers, resolve
 
@@ -52,7 +51,7 @@ _SCHEMES: Final[dict[str, tuple[Protocol | None, str]]] = {
 }
 
 
-class OTLPSink:
+class OTLPSink(AnsweredSink):
     """Sends records as OTLP logs and takes for delivered what the response accepts.
 
     What is not given here comes from the `OTEL_EXPORTER_OTLP_LOGS_*` and `OTEL_EXPORTER_OTLP_*` variables. A
@@ -65,8 +64,7 @@ class OTLPSink:
         protocol: `http/protobuf` (the default) or `grpc`. headers_file: one `Name: value` a line, over the
         headers of the environment; read anew for each request. timeout: seconds for one batch, from sending
         to the answer; 10 by default. compression: `none` (the default), `gzip`, or over HTTP `deflate`.
-        ca_file, cert_file, key_file, key_password_file, server_name, minimum_tls_version: see `TlsSettings`.
-            gRPC takes no `key_password_file` and no `minimum_tls_version`.
+        tls: whom to trust, and as whom to appear; gRPC takes no `key_password_file` and no `minimum_tls_version`.
         allow: addresses that may be connected to beside public ones. A Collector is usually near, so private
             and loopback addresses are allowed by default.
         resource: resource attributes over those of `OTEL_RESOURCE_ATTRIBUTES` and `OTEL_SERVICE_NAME`.
@@ -81,7 +79,6 @@ class OTLPSink:
         ConfigurationError: a setting cannot be used, or the OpenTelemetry packages are not installed.
     """
 
-    window = 0
     environ: ClassVar[Mapping[str, str]] = os.environ
     """Where the variables are looked up."""
 
@@ -93,12 +90,7 @@ class OTLPSink:
         headers_file: str | None = None,
         timeout: float | None = None,
         compression: Compression | None = None,
-        ca_file: str | None = None,
-        cert_file: str | None = None,
-        key_file: str | None = None,
-        key_password_file: str | None = None,
-        server_name: str | None = None,
-        minimum_tls_version: TlsVersion = "1.2",
+        tls: TlsSettings = DEFAULT_TLS,
         allow: tuple[str, ...] = ("loopback", "private"),
         resource: Mapping[str, Any] | None = None,
         integrity: Integrity | None = None,
@@ -122,19 +114,17 @@ class OTLPSink:
             protocol=protocol,
             timeout=timeout,
             compression=compression,
-            ca_file=ca_file,
-            cert_file=cert_file,
-            key_file=key_file,
+            tls=tls,
             environ=self.environ,
         )
         read = partial(headers, headers_file, self.environ)
         read()
         if settings.protocol == "grpc":
-            if key_password_file or minimum_tls_version != "1.2":
+            if tls.key_password_file or tls.minimum_tls_version != DEFAULT_TLS.minimum_tls_version:
                 raise ConfigurationError(
                     f"sink {name}: gRPC has no key_password_file and no minimum_tls_version; use HTTP for them"
                 )
-            self._transport = _grpc(settings, HostPolicy(allow), server_name, read)
+            self._transport = _grpc(settings, HostPolicy(allow), read)
         else:
             from .http import HttpTransport
 
@@ -143,12 +133,7 @@ class OTLPSink:
                 plaintext=not settings.secure,
                 timeout=settings.timeout,
                 allow=allow,
-                ca_file=settings.ca_file,
-                cert_file=settings.cert_file,
-                key_file=settings.key_file,
-                key_password_file=key_password_file,
-                server_name=server_name,
-                minimum_tls_version=minimum_tls_version,
+                tls=settings.tls,
             )
             self._transport = HttpTransport(settings, client, read, _AGENT)
 
@@ -163,18 +148,15 @@ class OTLPSink:
             ConfigurationError: the URL or one of its options is unusable.
         """
         parts = split_url(url)
-        if parts.scheme not in _SCHEMES:
-            raise ConfigurationError(f"sink {parts}: unknown scheme{nearest(parts.scheme, _SCHEMES)}")
+        protocol, scheme = read_scheme(parts, _SCHEMES)
         if parts.user:
             raise ConfigurationError(f"sink {parts}: a user means nothing here; use headers_file")
-        given: dict[str, Any] = {}
+        given: dict[str, object] = {"resource": resource}
         if parts.authority:
-            protocol, scheme = _SCHEMES[parts.scheme]
-            given = {"endpoint": f"{scheme}://{parts.authority}{quote(parts.path)}", "protocol": protocol}
+            given |= {"endpoint": f"{scheme}://{parts.authority}{quote(parts.path)}", "protocol": protocol}
         elif parts.scheme != "otlp" or parts.path:
             raise ConfigurationError(f"sink {parts}: a host and port are needed, as in {parts.scheme}://collector:4318")
-        options = read_options(parts.options, cls.__init__, parts, given=[*given, "resource"])
-        return cls(**given, **options, resource=resource)
+        return cls(**read_options(parts.options, cls.__init__, parts, given=given))
 
     def send(self, batch: Sequence[SealedLine]) -> None:
         """Send a batch; return when the receiver has accepted every record of it.
@@ -222,10 +204,6 @@ class OTLPSink:
             notice(f"sink {self.name}: a record goes without signature: {error}", subject=self.name)
             return {}
 
-    def settled(self) -> bool:
-        """Return True: what was sent is accepted when `send` returns."""
-        return True
-
     def close(self) -> None:
         """End the connection; the next send makes a new one."""
         self._transport.close()
@@ -250,20 +228,14 @@ def _signer(
         raise ConfigurationError(f"sink {name}: {error.filename}: {error.strerror}") from error
 
 
-def _grpc(settings: Settings, policy: HostPolicy, server_name: str | None, read: Any) -> GrpcTransport:
+def _grpc(settings: Settings, policy: HostPolicy, read: Any) -> GrpcTransport:
     try:
         from .grpc import GrpcTransport
     except ImportError as error:
         raise ConfigurationError("OTLP over gRPC needs grpcio: pip install 'otel-audit[otel]'") from error
     if not settings.secure:
-        warnings.warn(
-            f"audit records go to {settings.authority} in plain text: anyone on the way can read and "
-            "change them; "
-            "use TLS",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-    return GrpcTransport(settings, policy, server_name, read, _AGENT)
+        warn_of_plaintext(settings.authority, stacklevel=4)
+    return GrpcTransport(settings, policy, read, _AGENT)
 
 
 def _resource(given: Mapping[str, Any] | None) -> Mapping[str, Any]:
