@@ -75,6 +75,8 @@ class Report:
     """Signatures on OTLP records that were checked and are good."""
     strict: bool = False
     inputs: list[Input] = dataclasses.field(default_factory=list)
+    objects: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """What was read from buckets: `object`, its `version`, `bytes`, when it was `stored`, `lock`, `retain_until`."""
 
     @property
     def verdict(self) -> Severity:
@@ -128,6 +130,8 @@ class Report:
             "otel_signatures": self.otel_signatures,
             "stream_count": len(self.streams),
             "streams": [dataclasses.asdict(stream) for stream in self.streams[:_MOST_LISTED]],
+            "object_count": len(self.objects),
+            "objects": self.objects[:_MOST_LISTED],
             "finding_counts": dict(sorted(self.findings.counts().items())),
             "findings": [found.as_json() for found in self.findings.listed],
         }

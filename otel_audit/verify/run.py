@@ -16,7 +16,7 @@ from .links import Links
 from .lookup import Lookup
 from .reading import Reading, read_source
 from .report import Input, Report, StreamSummary
-from .sources import STDIN, Missing, Source, find_sources, find_unread
+from .sources import STDIN, Elsewhere, Missing, Source, find_sources, find_unread
 from .span import Rules
 from .unordered import Index
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
     from otel_audit.otel.signed import TrustedKeys
+
+    from .archive import StoredObject
 
 __all__ = ["Progress", "verify"]
 
@@ -101,7 +103,7 @@ def verify(
     found: list[Source] = []
     for source in find_sources(sources):
         if isinstance(source, Missing):
-            findings.add(Finding("MISSING_PATH", source.path, detail=_what_is_missing(source.path)))
+            findings.add(Finding("MISSING_PATH", source.path, detail=source.detail or _what_is_missing(source.path)))
         else:
             found.append(source)
             if source.is_misnamed:
@@ -124,6 +126,7 @@ def verify(
     if otel_keys is not None:
         _miss_signatures(readings, findings)
     proved = evidence.finish(streams, links.cuts_of)
+    stored = _judge_buckets(found, evidence, findings)
     return Report(
         sources=len(readings),
         bytes=sum(reading.bytes for reading in readings),
@@ -133,6 +136,7 @@ def verify(
         findings=findings,
         otel_signatures=sum(reading.signatures for reading in readings),
         strict=strict,
+        objects=[each.as_json() for each in stored],
         inputs=[Input(reading.source.path, reading.bytes, reading.lines, reading.sha256) for reading in readings],
     )
 
@@ -148,7 +152,8 @@ def _read_all(
 ) -> Iterator[Reading]:
     """Read the sources, in several processes if there is enough to do for them."""
     jobs = min(jobs, len(sources))
-    if jobs < 2 or STDIN in {source.path for source in sources} or sum(map(_size, sources)) < _WORTH_A_PROCESS:
+    alone = any(source.path == STDIN or isinstance(source.path, Elsewhere) for source in sources)
+    if jobs < 2 or alone or sum(map(_size, sources)) < _WORTH_A_PROCESS:
         for source in sources:
             yield read_source(source, rules, progress, index, otel_keys)
         return
@@ -188,6 +193,24 @@ def _check_together(
     links.check()
     lookup.run()
     return links
+
+
+def _judge_buckets(sources: Sequence[Source], evidence: Evidence, findings: Findings) -> list[StoredObject]:
+    """Report what buckets did not keep as they should, and return what was read from them."""
+    elsewhere = [
+        each for each in (*(source.path for source in sources), *evidence.kept_in) if isinstance(each, Elsewhere)
+    ]
+    if not elsewhere:
+        return []
+    from .archive import StoredObject
+    from .keeping import judge
+
+    stored = [each for each in elsewhere if isinstance(each, StoredObject)]
+    claims = list(evidence.claims())
+    anchors = {id(each.archive) for each in evidence.kept_in if isinstance(each, StoredObject)}
+    for archive in dict.fromkeys(each.archive for each in stored):
+        judge(archive, claims if id(archive) in anchors else (), findings)
+    return stored
 
 
 def _set_aside(streams: Iterable[Stream], readings: Sequence[Reading], findings: Findings) -> None:
