@@ -155,7 +155,8 @@ class Archive:
             yield self._unlisted(str(error))
         else:
             if len(self.objects) == before:
-                yield Missing(str(self), "nothing of the kind lies under it")
+                gone = f"; {len(self.gone)} delete markers are left of what lay there" if self.gone else ""
+                yield Missing(str(self), f"nothing of the kind lies under it{gone}")
 
     def _entries(self, wanted: Callable[[str], bool]) -> Iterator[Entry]:
         reader = self.reader

@@ -174,7 +174,7 @@ class _Judge:
                 self._findings.add(found)
 
     def _judge_claim(self, claim: Claim, key: str, stored: StoredObject | None) -> None:
-        version = claim.data.get("version")
+        version = claim.data.get("version") if self._archive.reader.knows_versions else None
         if stored is None or (version is not None and version not in {each.id for each in stored.versions}):
             found = Finding("ANCHOR_MISSING", f"s3://{self._archive.reader.name}/{key}")
             found.stream, found.seq = claim.stream, claim.seq
