@@ -56,11 +56,11 @@ def verify(
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Report:
-    """Check the streams in files, directories, glob patterns or standard input (`-`).
+    """Check the streams in files, directories, glob patterns, standard input (`-`) or buckets.
 
     Args:
-        sources: what to check. Together they are taken for the whole: a stream that another one names and that is
-            missing from a journal directory is a finding.
+        sources: what to check; `s3://` URLs of sinks are read from their buckets. Together they are taken for the
+            whole: a stream that another one names and that is missing from a journal directory is a finding.
         strict: everything that is not a pass is a failure: incomplete, unverifiable and empty become exit code 1.
         unordered: the lines come from an export: their order means nothing, and identical copies are no fault.
         parsed_copy: lines may have been parsed and written again; canonical bytes are derived anew.
@@ -72,7 +72,7 @@ def verify(
         pins: what was seen before (`otel_audit.integrity.pins`). They are moved; keeping them (`save`) is the caller's.
         checkpoints: files with signed checkpoints, or directories of `<stream>.checkpoint` files. Those in a journal's
             own directory `checkpoints` are found without being named.
-        anchors: the same, from outside the log's reach.
+        anchors: the same, from outside the log's reach; or `s3://` URLs of anchors.
         revocations: files with key revocations, which count by the policy's `revoker` lines.
         mac_key: verification key of evolving MACs (`otel_audit.integrity.mackey`); each stream must be marked then.
         record_signatures: check the signatures that records have of their own, too (`record_signatures` of the writer);
@@ -86,7 +86,8 @@ def verify(
     Nothing that a source holds makes this raise: it becomes a finding.
 
     Raises:
-        ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by.
+        ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by; an `s3://` URL cannot
+            be used.
     """
     asked = Asked(policy, pins, checkpoints, anchors, revocations, mac_key, record_signatures)
     rules = Rules(
