@@ -16,6 +16,7 @@ from .sources import Unreadable
 
 if TYPE_CHECKING:
     from otel_audit.sinks.bucketreader import Lock, Version
+    from otel_audit.sinks.objectlock import ObjectLock
 
     from .archive import Archive, StoredObject
 
@@ -33,15 +34,23 @@ class Claim(NamedTuple):
     data: Mapping[str, Any]
 
 
-def judge(archive: Archive, claims: Sequence[Claim], findings: Findings) -> None:
-    """Report what the bucket did not keep as it should; `claims` is what the streams say was stored in buckets."""
-    _Judge(archive, findings).judge(claims)
+def judge(archive: Archive, claims: Sequence[Claim], promises: Mapping[str, Sequence[str]], findings: Findings) -> None:
+    """Report what the bucket did not keep as it should.
+
+    Args:
+        archive: what was read of it.
+        claims: what the streams' records say was stored in buckets, if this one is an anchor's.
+        promises: what each stream's first record says of where it is archived, and under which lock.
+        findings: take what is found.
+    """
+    _Judge(archive, promises, findings).judge(claims)
     archive.reader.close()
 
 
 class _Judge:
-    def __init__(self, archive: Archive, findings: Findings) -> None:
+    def __init__(self, archive: Archive, promises: Mapping[str, Sequence[str]], findings: Findings) -> None:
         self._archive = archive
+        self._promises = promises
         self._findings = findings
         self._grouped: dict[tuple[str, str], Finding] = {}
         """What is the same of many objects: one finding for each code and reason."""
@@ -113,12 +122,13 @@ class _Judge:
 
     def _judge_lock(self, stored: StoredObject) -> None:
         asked, now = self._archive.reader.lock, datetime.now(timezone.utc)
-        lock = self._lock_of(stored, with_hold=asked.legal_hold)
+        promised = self._promised(stored)
+        lock = self._lock_of(stored, with_hold=asked.legal_hold or promised.legal_hold)
         if lock is None:
             self._group("LOCK_UNCHECKED", stored, "the server does not say what protects it")
             return
-        wanted = asked.parameters(stored.version.stored).get("ObjectLockRetainUntilDate")
-        if asked.legal_hold and not lock.hold:
+        wanted = _until(asked, stored)
+        if (asked.legal_hold or promised.legal_hold) and not lock.hold:
             if lock.hold is None:
                 self._group("LOCK_UNCHECKED", stored, "whether it is held may not be asked: s3:GetObjectLegalHold")
             else:
@@ -137,8 +147,26 @@ class _Judge:
                 spell(wanted),
                 None if lock.until is None else spell(lock.until),
             )
+        elif (said := _until(promised, stored)) is not None and (lock.until is None or lock.until < said - _TOLERANCE):
+            ends = None if lock.until is None else spell(lock.until)
+            self._group("LOCK_WEAK", stored, "it ends before its stream says that it does", spell(said), ends)
         elif lock.until is not None and lock.until <= now and not lock.hold:
             self._group("LOCK_ENDED", stored, f"it ended {spell(lock.until)}")
+
+    def _promised(self, stored: StoredObject) -> ObjectLock:
+        """Return the lock that the stream of a part says it asked for."""
+        from otel_audit.errors import ConfigurationError
+        from otel_audit.sinks.objectlock import ObjectLock, read_promise
+
+        stream = stored.version.key.rpartition("/")[0].rpartition("/")[2]
+        for text in self._promises.get(stream, ()):
+            try:
+                place, lock = read_promise(text)
+            except ConfigurationError:  # somebody's own word, that binds nobody
+                continue
+            if stored.startswith(f"{place}{stream}/"):
+                return lock
+        return ObjectLock()
 
     def _lock_of(self, stored: StoredObject, *, with_hold: bool = False) -> Lock | None:
         from otel_audit.sinks.base import SinkUnavailable
@@ -201,3 +229,8 @@ class _Judge:
         found = Finding(code, str(stored), detail=why)
         found.expected, found.actual = expected, actual
         self._grouped[code, why] = found
+
+
+def _until(lock: ObjectLock, stored: StoredObject) -> datetime | None:
+    until: datetime | None = lock.parameters(stored.version.stored).get("ObjectLockRetainUntilDate")
+    return until

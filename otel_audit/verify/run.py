@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
@@ -127,7 +127,7 @@ def verify(
     if otel_keys is not None:
         _miss_signatures(readings, findings)
     proved = evidence.finish(streams, links.cuts_of)
-    stored = _judge_buckets(found, evidence, findings)
+    stored = _judge_buckets(found, streams, evidence, findings)
     return Report(
         sources=len(readings),
         bytes=sum(reading.bytes for reading in readings),
@@ -196,7 +196,9 @@ def _check_together(
     return links
 
 
-def _judge_buckets(sources: Sequence[Source], evidence: Evidence, findings: Findings) -> list[StoredObject]:
+def _judge_buckets(
+    sources: Sequence[Source], streams: Mapping[str, Stream], evidence: Evidence, findings: Findings
+) -> list[StoredObject]:
     """Report what buckets did not keep as they should, and return what was read from them."""
     elsewhere = [
         each for each in (*(source.path for source in sources), *evidence.kept_in) if isinstance(each, Elsewhere)
@@ -208,9 +210,10 @@ def _judge_buckets(sources: Sequence[Source], evidence: Evidence, findings: Find
 
     stored = [each for each in elsewhere if isinstance(each, StoredObject)]
     claims = list(evidence.claims())
+    promises = {stream.id: stream.first.archives for stream in streams.values()}
     anchors = {id(each.archive) for each in evidence.kept_in if isinstance(each, StoredObject)}
     for archive in dict.fromkeys(each.archive for each in stored):
-        judge(archive, claims if id(archive) in anchors else (), findings)
+        judge(archive, claims if id(archive) in anchors else (), promises, findings)
     return stored
 
 

@@ -39,7 +39,10 @@ ELSEWHERE: dict[int, tuple[str, ...]] = {
         "servers/test_s3_verified.py::test_case_55_a_lock_that_is_not_what_it_should_be",
         "servers/test_s3_verified.py::test_case_55_whose_lock_was_shortened_since_the_records_were_written",
         "servers/test_s3_verified.py::test_that_is_not_the_one_of_which_the_records_speak",
-        "verify/test_keeping.py::test_case_55_",
+        "servers/test_s3_verified.py::test_case_55_a_lock_that_was_shortened_since_the_stream_said_what_it_is",
+        "verify/test_keeping.py::test_case_55_what_a_lock_comes_to",
+        "verify/test_keeping.py::test_case_55_a_bucket_without_object_lock",
+        "verify/test_keeping.py::test_case_55_what_the_stream_says_of_its_lock",
     ),
     56: ("integrity/test_epochs.py::test_case_56_old_records_sealed_with_a_later_key",),
     57: (

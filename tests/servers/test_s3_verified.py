@@ -215,6 +215,23 @@ def test_case_55_a_lock_that_is_not_what_it_should_be(
     assert verify(url_of(s3, name, **asked), "--strict")[0] == (1 if code else 0)
 
 
+def test_case_55_a_lock_that_was_shortened_since_the_stream_said_what_it_is(s3: S3, tmp_path: Path) -> None:
+    """Nobody tells `verify` but the stream itself, in its first record."""
+    name = f"case-55-{abs(hash(str(tmp_path))) % 10**9}"
+    no_default(s3, name)
+    archive(s3, name, tmp_path / "journal", count=20, retain="9d", lock="governance")
+    asked = url_of(s3, name, retain="1d", lock="governance")
+    assert verify(asked)[0] == 0
+    sooner = {"Mode": "GOVERNANCE", "RetainUntilDate": datetime.now(timezone.utc) + timedelta(days=2)}
+    key = s3.keys(name)[1]
+    s3.client().put_object_retention(Bucket=name, Key=key, Retention=sooner, BypassGovernanceRetention=True)
+    code, report = verify(asked)
+
+    assert (code, codes(report)) == (3, {"LOCK_WEAK"})
+    found = about(report, "LOCK_WEAK")
+    assert (found["file"], found["detail"]) == (f"s3://{name}/{key}", "it ends before its stream says that it does")
+
+
 def test_what_is_the_same_of_many_objects_is_said_once(s3: S3, bucket: str, parts: list[str]) -> None:
     found = about(verify(url_of(s3, bucket, retain="30d"))[1], "LOCK_WEAK")
 

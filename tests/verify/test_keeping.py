@@ -20,12 +20,11 @@ from otel_audit.sinks.objectlock import ObjectLock
 from otel_audit.sinks.s3 import part_name
 from otel_audit.verify import Report, verify
 from otel_audit.verify.archive import Archive
-from tests.verify.histories import whole
+from tests.verify.histories import Writer, whole
 
 STORED = datetime(2020, 2, 29, tzinfo=timezone.utc)
 LATER = datetime.now(timezone.utc) + timedelta(days=1000)
 LOCKED = Lock("COMPLIANCE", LATER, hold=False)
-PART = "audit/" + "{}/{}.gz"
 
 
 def refusal(status: int, code: str = "AccessDenied") -> Refused:
@@ -61,6 +60,12 @@ class Bucket:
             self.entries[known] = Entry(key, (*before.versions, version), more.get("deleted"))
         return number
 
+    def archive(self, writer: Writer, place: str = "audit/") -> None:
+        """Put a whole stream into it, in two parts."""
+        for first, last in ((1, 12), (13, 20)):
+            lines = b"".join(writer.lines[first - 1 : last])
+            self.put(f"{place}{writer.stream}/{part_name(first, last, lines)}.gz", gzip.compress(lines))
+
     def list(self, prefix: str) -> Iterator[Entry]:
         yield from (each for each in self.entries if each.key.startswith(prefix))
         if self.fails is not None:
@@ -90,10 +95,7 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Bucket:
     """A bucket that every s3:// path leads to; it holds a whole stream in two parts."""
     bucket = Bucket()
     monkeypatch.setattr(BucketReader, "from_url", lambda url: bucket)
-    writer = whole()
-    for first, last in ((1, 12), (13, 20)):
-        lines = b"".join(writer.lines[first - 1 : last])
-        bucket.put(PART.format(writer.stream, part_name(first, last, lines)), gzip.compress(lines))
+    bucket.archive(whole())
     return bucket
 
 
@@ -167,6 +169,41 @@ def test_case_55_a_hold_that_was_asked_for(bucket: Bucket, held: bool | None, ex
     lock_all(bucket, LOCKED._replace(hold=None))
 
     assert check() == (exit_code, {code} if code else set())
+
+
+@pytest.mark.parametrize(
+    ("said", "lock", "exit_code", "code"),
+    [
+        pytest.param("s3://worm/audit/?retain=7y", ENDED, 3, "LOCK_WEAK", id="shorter than it says"),
+        pytest.param("s3://worm/audit/?retain=90d", ENDED, 0, "LOCK_ENDED", id="ended as it says"),
+        pytest.param("s3://worm/audit/?retain=7y", LOCKED, 0, None, id="longer than it says"),
+        pytest.param("s3://worm/audit/?retain=7y", Lock(None, None, hold=False), 3, "LOCK_MISSING", id="none at all"),
+        pytest.param("s3://worm/audit/?legal_hold=true", LOCKED, 3, "LOCK_WEAK", id="a hold that was lifted"),
+        pytest.param("s3://worm/audit/", ENDED, 0, "LOCK_ENDED", id="nothing said of a lock"),
+        pytest.param("s3://other/audit/?retain=7y", ENDED, 0, "LOCK_ENDED", id="of another bucket"),
+        pytest.param("s3://worm/audit/more/?retain=7y", ENDED, 0, "LOCK_ENDED", id="of another prefix"),
+        pytest.param("s3://worm/audit/?retain=soon", ENDED, 0, "LOCK_ENDED", id="no period"),
+        pytest.param("s3://worm/audit/?x=y", ENDED, 0, "LOCK_ENDED", id="no lock"),
+        pytest.param("", ENDED, 0, "LOCK_ENDED", id="no URL"),
+        pytest.param(7, ENDED, 0, "LOCK_ENDED", id="no text"),
+    ],
+)
+def test_case_55_what_the_stream_says_of_its_lock(
+    bucket: Bucket, said: object, lock: Lock, exit_code: int, code: str | None
+) -> None:
+    bucket.entries.clear()
+    bucket.archive(whole(archives=["s3://elsewhere/?retain=1d", said]))
+    lock_all(bucket, lock)
+
+    assert check() == (exit_code, {code} if code else set())
+
+
+@pytest.mark.parametrize("archives", [7, {}, "s3://worm/audit/", [[]]])
+def test_what_a_stream_says_of_archives_may_be_anything(bucket: Bucket, archives: object) -> None:
+    bucket.entries.clear()
+    bucket.archive(whole(archives=archives))
+
+    assert check() == (0, set())
 
 
 def test_where_the_bucket_may_not_be_asked_its_objects_say_it(bucket: Bucket) -> None:
