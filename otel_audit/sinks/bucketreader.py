@@ -272,7 +272,7 @@ def _open_bucket(
         key_password_file=key_password_file,
         server_name=server_name,
         minimum_tls_version=minimum_tls_version,
-        what="what is asked of the archive",
+        what="requests for audit records",
     )
 
 

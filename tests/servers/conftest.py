@@ -1,4 +1,4 @@
-"""One S3 server for all tests that need no more than that, and a bucket for each of them."""
+"""One S3 server for the tests of a module (each bucket takes volumes of it), and a bucket for each of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.servers.archiving import become
 from tests.servers.s3 import S3, SeaweedFS, run_seaweedfs
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS | S3]:
     if "S3_ENDPOINT" in os.environ:
         yield S3(os.environ["S3_ENDPOINT"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])

@@ -32,7 +32,7 @@ from tests.servers.s3 import S3, WRITER, SeaweedFS, run_seaweedfs
 from tests.sinks.lines import sealed
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:.*audit records go to .* in plain text:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:checkpoints go to .* in plain text:RuntimeWarning"),
     pytest.mark.server("s3"),
 ]
