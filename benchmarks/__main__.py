@@ -133,7 +133,7 @@ def _tables(results: dict[str, list[Sample]]) -> list[tuple[str, str]]:
         "append": ("A record as its stream grows", growth.append_table),
         "reopen": ("Opening a journal", growth.reopen_table),
         "verify": ("Verifying", verifying.as_table),
-        "integrity": ("Signatures, marks and proofs", integrity.as_table),
+        "integrity": ("Signatures, anchors, marks and proofs", integrity.as_table),
         "import": ("Importing", importing.as_table),
     }
     return tables + [(title, render(results[name])) for name, (title, render) in rest.items() if name in results]

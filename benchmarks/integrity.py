@@ -1,4 +1,4 @@
-"""What signatures, marks and proofs cost: the caller, who verifies, and who checks one record."""
+"""What signatures, anchors, marks and proofs cost: the caller, who verifies, and who checks one record."""
 
 from __future__ import annotations
 

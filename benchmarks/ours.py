@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,17 +15,19 @@ import otel_audit.verify
 from benchmarks.cases import Case, Far, Log, Way
 from benchmarks.events import Event
 from benchmarks.peers.standard import attach, open_file
-from otel_audit.integrity import keys
+from otel_audit.integrity import CHECKPOINTS, keys
 from otel_audit.integrity.checkpoint import Checkpoint, origin_of
 from otel_audit.integrity.findings import Tier
 from otel_audit.integrity.mackey import provision_mac_key
 from otel_audit.integrity.merkle import root_hash
+from otel_audit.integrity.note import parse_note
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.proof import TlogProof, make_proof
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Signer, sign_note
 from otel_audit.stream import Durability
 
 __all__ = [
+    "ANCHORED",
     "CASES",
     "FORMATTER",
     "HANDLER",
@@ -35,6 +39,7 @@ __all__ = [
     "SIGNED",
     "TLS",
     "WAYS",
+    "Cosigner",
     "Proof",
     "open_beside",
     "open_short",
@@ -45,6 +50,15 @@ __all__ = [
 NAME = "benchmarks.example/audit"
 HANDLER = "**AuditHandler, {}**"
 SIGNED = HANDLER.format("process, signed")
+ANCHORED = {
+    kind: HANDLER.format(f"process, signed, {what} each second")
+    for kind, what in {
+        "directory": "a directory",
+        "tsa": "a time stamp",
+        "witness": "a witness",
+    }.items()
+}
+"""Kind of anchor -> case."""
 RECORD = "**otel_audit.record, process**"
 SAYING = "**otel_audit.record, saying who and what**"
 TLS = "**AuditHandler, JSON lines over TLS**"
@@ -63,6 +77,29 @@ def _open_handler(durability: Durability, directory: Path, **settings: Any) -> L
 def _open_signed(directory: Path, **settings: Any) -> Log:
     trail = otel_audit.configure(journal=directory, sinks=[], signing_key_file=_make_key(directory), **settings)
     return attach(otel_audit.AuditHandler())._replace(flush=trail.flush, close=trail.close)
+
+
+def _open_anchored(kind: str, directory: Path) -> Log:
+    from benchmarks.anchoring import run_anchor
+
+    stack, far = ExitStack(), directory.with_suffix(f".{kind}")
+    with stack:
+        if kind == "directory":
+            far.mkdir()
+            url = f"directory://{far}?name=far"
+        else:
+            url = f"{stack.enter_context(run_anchor(kind, far))}&allow=loopback&name=far"
+        log = _open_signed(directory, anchors=[f"{url}&every=0s"])
+        kept = far if kind == "directory" else directory / CHECKPOINTS
+        running = stack.pop_all()
+
+    def close() -> None:
+        with running:
+            log.close()
+        if not any(".far." in path.name or kept == far for path in kept.iterdir()):
+            raise RuntimeError(f"the {kind} has no checkpoint")
+
+    return log._replace(close=close)
 
 
 def _open_marked(directory: Path) -> Log:
@@ -166,6 +203,20 @@ class Proof(NamedTuple):
         TlogProof.parse(self.encoded).verify(self.leaf, self.policy, now=1_700_000_001)
 
 
+class Cosigner:
+    """A witness that believes everything (c2sp.org/tlog-witness)."""
+
+    def __init__(self) -> None:
+        self._signer = CosignatureSigner.from_private("witness.example/w1", Ed25519PrivateKey.generate())
+        self.vkey = self._signer.vkey
+
+    def answer(self, request: bytes) -> bytes:
+        """Return the cosignature of the checkpoint behind the proof's lines."""
+        note = parse_note(request.decode().partition("\n\n")[2])
+        signature = self._signer.sign(note.text, time=int(time.time()))
+        return f"{note.signed_also_by([signature]).encode().splitlines()[-1]}\n".encode()
+
+
 def _open_way(url: str, directory: Path, far: Far) -> Log:
     sink = url.format(port=far.port, authority=far.authority)
     trail = otel_audit.configure(journal=directory / "journal", sinks=[sink])
@@ -199,6 +250,7 @@ CASES = (
 INTEGRITY_CASES = (
     Case(HANDLER.format("process"), partial(_open_handler, "process")),
     Case(SIGNED, _open_signed),
+    *(Case(name, partial(_open_anchored, kind)) for kind, name in ANCHORED.items()),
     Case(HANDLER.format("process, evolving MAC"), _open_marked),
     Case(HANDLER.format("process, each record signed"), partial(_open_signed, record_signatures=True)),
 )

@@ -2,7 +2,8 @@
 
     <prefix>/<stream>/<size>-<digest>.checkpoint
 
-The digest is the beginning of the SHA-256 of the note. `otel-audit verify --anchor DIR` reads a downloaded prefix.
+The digest is the beginning of the SHA-256 of the note. `otel-audit verify --anchor` reads the same URL, or a downloaded
+prefix.
 """
 
 from __future__ import annotations
@@ -74,7 +75,12 @@ class S3Anchor:
         except SinkUnavailable as error:
             raise AnchorError(str(error), retry_after=error.retry_after) from error
         facts = {"bucket": self._bucket.name, "key": key}
-        return Receipt(facts if stored.version is None else {**facts, "version": stored.version})
+        if stored.version is not None:
+            facts["version"] = stored.version
+        if stored.until is not None:  # what the verifier holds the bucket to
+            facts["lock"] = self._bucket.lock.mode or "compliance"
+            facts["retain_until"] = f"{stored.until:%Y-%m-%dT%H:%M:%SZ}"
+        return Receipt(facts)
 
     def close(self) -> None:
         """End the connection; the next checkpoint makes a new one."""

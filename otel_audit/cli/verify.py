@@ -28,6 +28,7 @@ _EPILOG: Final = """exit codes:
 If several apply: 1, then 2, 4, 5, 3."""
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _MOST_STREAMS_SHOWN: Final = 20
+_MOST_OBJECTS_SHOWN: Final = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +41,12 @@ def add_checking_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what `check` goes by."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.epilog = _EPILOG
-    parser.add_argument("sources", nargs="+", metavar="SRC", help="files, directories, glob patterns, or - for stdin")
+    parser.add_argument(
+        "sources",
+        nargs="+",
+        metavar="SRC",
+        help="files, directories, glob patterns, - for stdin, or the s3:// URL of a sink",
+    )
     parser.add_argument(
         "--strict", action="store_true", help="turn incomplete, unverifiable and empty into exit code 1"
     )
@@ -63,7 +69,7 @@ def add_checking_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="PATH",
-        help="file or directory of signed checkpoints; may be repeated",
+        help="file or directory of signed checkpoints, or the s3:// URL of an anchor; may be repeated",
     )
     proof.add_argument(
         "--anchor",
@@ -239,6 +245,7 @@ def _print(report: Report, seconds: float) -> None:
             )
             if (stream.signed or stream.keyed) and stream.proved != report.tier.sentence:
                 say(f"    {stream.proved}")
+    _print_objects(report)
     rate = report.records / seconds if seconds else 0.0
     say(
         f"checked: {counted(report.records, 'record')}, {counted(len(report.streams), 'stream')}, "
@@ -250,6 +257,17 @@ def _print(report: Report, seconds: float) -> None:
         say(f"signatures on OTLP records: {report.otel_signatures} checked and good")
     verdict = report.verdict.name if report.verdict else "INTACT"
     say(f"{paint(verdict, _style(report.exit_code))}: {escape(report.sentence)}")
+
+
+def _print_objects(report: Report) -> None:
+    from otel_audit.verify.report import counted
+
+    for each in report.objects[:_MOST_OBJECTS_SHOWN]:
+        version = f" version {each['version']}" if each["version"] else ""
+        lock = f"{each['lock']} until {each['retain_until']}" if each["lock"] else "no lock known"
+        say(escape(f"read {each['object']}{version}, {counted(each['bytes'], 'byte')}, {lock}"))
+    if (more := len(report.objects) - _MOST_OBJECTS_SHOWN) > 0:
+        say(f"read {counted(more, 'object')} more (--json lists them)")
 
 
 def _print_finding(found: Finding, *, explain: bool) -> None:

@@ -99,6 +99,7 @@ def _assemble(effective: Effective) -> AuditTrail:
 
             source = JournalSource(directory)
     if sinks:
+        _introduce_archives(trail, settings)
         _ship(trail, source, sinks)
     return trail
 
@@ -221,6 +222,15 @@ def _retain(trail: AuditTrail, store: JournalWriter, settings: Settings, sinks: 
 
     limits = Limits(settings.retention, settings.retention_bytes)
     trail.accompany(Retention(trail, store, limits, sinks=sinks))
+
+
+def _introduce_archives(trail: AuditTrail, settings: Settings) -> None:
+    """Have each stream say where it is archived and how that is locked: a verifier holds the bucket to it."""
+    archived = [sink.parts for sink in settings.sinks if sink.parts.scheme == "s3"]
+    if archived:
+        from ..sinks.objectlock import spell_promise
+
+        trail.introduce(archives=[spell_promise(parts) for parts in archived])
 
 
 def _ship(trail: AuditTrail, source: Source, sinks: list[ConfiguredSink]) -> None:

@@ -36,6 +36,7 @@ __all__ = [
     "How",
     "KeyTaken",
     "LockState",
+    "Refused",
     "S3Settings",
     "Stored",
     "speaking_for",
@@ -64,6 +65,8 @@ class Stored(NamedTuple):
     how: How
     version: str | None = None
     """The server's id of it, where it told."""
+    until: datetime | None = None
+    """Until when it was asked to be locked, if it was stored now."""
 
 
 class LockState(Enum):
@@ -184,23 +187,24 @@ class Bucket:
             SinkUnavailable: it is not known to be stored; try again later.
         """
         digest = base64.b64encode(sha256(body).digest()).decode()
+        locked = self.lock.parameters(datetime.now(timezone.utc))
         try:
-            answer = self._call(
+            answer = self.call(
                 "put_object",
                 Key=key,
                 Body=body,
                 ContentType=content_type,
                 ChecksumSHA256=digest,
                 IfNoneMatch="*",
-                **self.lock.parameters(datetime.now(timezone.utc)),
+                **locked,
             )
-        except _RefusedError as refusal:
+        except Refused as refusal:
             if refusal.status == 412:
                 return self._compare(key, body, digest, is_same)
-            raise self._failure(refusal) from refusal
+            raise self.failure(refusal) from refusal
         if answer.get("ChecksumSHA256", digest) != digest:
             raise SinkUnavailable(f"{self}/{key}: the server stored something else than it was sent")
-        return Stored(How.NEW, answer.get("VersionId"))
+        return Stored(How.NEW, answer.get("VersionId"), locked.get("ObjectLockRetainUntilDate"))
 
     def lock_state(self) -> LockState | None:
         """Return what the bucket promises for every object; None if this account may not ask.
@@ -209,13 +213,13 @@ class Bucket:
             SinkUnavailable: it could not be asked.
         """
         try:
-            answer = self._call("get_object_lock_configuration")
-        except _RefusedError as refusal:
+            answer = self.call("get_object_lock_configuration")
+        except Refused as refusal:
             if refusal.status == 403:
                 return None
             if refusal.code == "ObjectLockConfigurationNotFoundError":
                 return LockState.NONE
-            raise self._failure(refusal) from refusal
+            raise self.failure(refusal) from refusal
         configured = answer.get("ObjectLockConfiguration", {})
         if configured.get("ObjectLockEnabled") != "Enabled":
             return LockState.NONE
@@ -246,19 +250,25 @@ class Bucket:
     def _compare(self, key: str, body: bytes, digest: str, is_same: Callable[[bytes], bool]) -> Stored:
         """See whether what a key holds is what was to be stored there."""
         try:
-            head = self._call("head_object", Key=key, ChecksumMode="ENABLED")
+            head = self.call("head_object", Key=key, ChecksumMode="ENABLED")
             if head.get("ChecksumSHA256") == digest:
                 return Stored(How.SAME, head.get("VersionId"))
-            stored = self._call("get_object", Key=key)["Body"].read()
-        except _RefusedError as refusal:
+            stored = self.call("get_object", Key=key)["Body"].read()
+        except Refused as refusal:
             if refusal.status == 403:
                 return Stored(How.UNREAD)
-            raise self._failure(refusal) from refusal
+            raise self.failure(refusal) from refusal
         if stored == body or is_same(stored):
             return Stored(How.SAME, head.get("VersionId"))
         raise KeyTaken(f"{self}/{key} holds something else: it was changed, or somebody else wrote it")
 
-    def _call(self, operation: str, **parameters: Any) -> Any:
+    def call(self, operation: str, **parameters: Any) -> Any:
+        """Ask the bucket for one thing, once; `operation` and `parameters` are a botocore client's.
+
+        Raises:
+            Refused: it answered, and it was no success.
+            SinkUnavailable: it did not answer.
+        """
         from botocore.exceptions import BotoCoreError, ClientError
 
         self._unsent = None
@@ -270,14 +280,15 @@ class Bucket:
             raise SinkUnavailable(f"{self}: {excerpt(str(error), ())}") from error
         if self._unsent is not None:
             raise SinkUnavailable(self._unsent)
-        raise _RefusedError(response)
+        raise Refused(response)
 
-    def _failure(self, refusal: _RefusedError) -> SinkUnavailable:
+    def failure(self, refusal: Refused) -> SinkUnavailable:
+        """Return what a refusal means where it is taken for a server's trouble."""
         said = f"{self} answered {refusal.status} {refusal.code}{self._hint(refusal)}"
         message = f"{said}{f': {refusal.said}' if refusal.said else ''}"
         return SinkUnavailable(message, retry_after=self._retry_after)
 
-    def _hint(self, refusal: _RefusedError) -> str:
+    def _hint(self, refusal: Refused) -> str:
         if refusal.code == "InvalidRequest" and self.lock.asked:
             return " (a lock is asked for: was the bucket made, and with Object Lock?)"
         if refusal.code == "AccessDenied":
@@ -358,7 +369,7 @@ class Bucket:
         return self._http
 
 
-class _RefusedError(Exception):
+class Refused(Exception):
     """The server answered, and it was no success."""
 
     def __init__(self, response: Any) -> None:

@@ -13,7 +13,9 @@ from typing import Any, Final, Literal
 
 from otel_audit.errors import ConfigurationError
 
-__all__ = ["LockMode", "ObjectLock"]
+from .urls import SinkUrl, read_options, split_url
+
+__all__ = ["LockMode", "ObjectLock", "read_promise", "spell_promise"]
 
 LockMode = Literal["compliance", "governance"]
 
@@ -69,6 +71,31 @@ class ObjectLock:
             return None
         count, unit = int(match[1]), match[2]
         return (count, unit) if count * (365 if unit == "y" else 1) <= _MOST_DAYS else None
+
+
+def spell_promise(url: SinkUrl) -> str:
+    """Return where an S3 sink archives and what lock it asks for, as a stream's first record says it.
+
+    `s3://worm/shop/audit/?retain=7y`: of the sink's options, only those of the lock.
+    """
+    asked = [f"{name}={url.options[name]}" for name in ("lock", "retain", "legal_hold") if name in url.options]
+    prefix = url.path.strip("/")
+    place = f"s3://{url.authority}/{prefix}{'/' if prefix else ''}"
+    return f"{place}?{'&'.join(asked)}" if asked else place
+
+
+def read_promise(text: str) -> tuple[str, ObjectLock]:
+    """Return the place, and the lock, that `spell_promise` has spelled.
+
+    Raises:
+        ConfigurationError: it is no such text.
+    """
+    url = split_url(text, "archive")
+    return f"s3://{url.authority}{url.path}", _open_lock(**read_options(url.options, _open_lock, url, what="archive"))
+
+
+def _open_lock(*, lock: LockMode | None = None, retain: str | None = None, legal_hold: bool = False) -> ObjectLock:
+    return ObjectLock(lock, retain, legal_hold)
 
 
 def _add(moment: datetime, count: int, unit: str) -> datetime:

@@ -17,6 +17,7 @@ __all__ = ["Claim", "Cut", "Fork", "read_control"]
 
 _ALGORITHMS: Final = {"canonical": "rfc8785", "hash": "sha256"}
 _MOST_LINKS: Final = 4096
+_MOST_ARCHIVES: Final = 16
 _DELIVERY: Final = frozenset({"sink failing", "anchor failing"})
 """Causes that lie behind the log: its records are all here."""
 _REPEATING: Final = frozenset({"sync failed", "segment removed", "segment replaced", "segment truncated"})
@@ -83,6 +84,9 @@ def _open(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
     for ending in data.get("previous", [])[:_MOST_LINKS]:
         closed = _typed(ending["closed"], bool)
         span.claims.append(_claim(span, ending, line, closed=closed))
+    archives = data.get("archives", [])
+    if isinstance(archives, list):
+        span.archives = tuple(each for each in archives[:_MOST_ARCHIVES] if isinstance(each, str))
     if "parent" in data:
         span.claims.append(_claim(span, data["parent"], line, closed=None))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from otel_audit.integrity.findings import Finding as Found
@@ -20,8 +20,9 @@ from .controls import Cut
 from .findings import Finding, Findings, Severity
 from .joining import Stream
 from .notes import FileNote, find_beside, read_files, sort_notes
+from .sources import Elsewhere
 from .span import Span, seconds_between
-from .trace import MARK, Trace
+from .trace import MARK, Statement, Trace
 
 if TYPE_CHECKING:
     from otel_audit.integrity.mackey import MacKey
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from otel_audit.integrity.recordsign import SignedRecords
     from otel_audit.integrity.statements import Revocation
     from otel_audit.integrity.verification import StreamIntegrity
+
+    from .keeping import Claim
 
 __all__ = ["Asked", "Evidence", "Proved"]
 
@@ -109,6 +112,8 @@ class _Followed:
         self.own_word = own_word
         """Whether only the log itself says which keys are its own."""
         self.overflowed = False
+        self.stored: list[Statement] = []
+        """Records about checkpoints that were stored in a bucket."""
 
     def take(self, trace: Trace) -> None:
         """Take the records of a trace that are new."""
@@ -123,6 +128,8 @@ class _Followed:
                     self.records.take(statement.data, statement.seq)
                 elif self.records is not None and statement.event == Control.CHECKPOINT:
                     self.records.cover(statement.data)
+                if statement.event == Control.ANCHOR and isinstance(statement.data.get("key"), str):
+                    self.stored.append(statement)
                 if self.marks is not None and MARK in statement.data:
                     self.marks.take(statement.data[MARK], statement.seq)
         self._extend(trace, packed, times, trace.end, None)
@@ -153,6 +160,8 @@ class Evidence:
         kept = {note.path for note in beside if os.path.realpath(os.path.dirname(os.path.dirname(note.path))) in whole}
         given = list(read_files(asked.checkpoints, findings))
         anchors = list(read_files(asked.anchors, findings))
+        self.kept_in = [note.path for note in (*given, *anchors) if isinstance(note.path, Elsewhere)]
+        """What was read from buckets."""
         self._demanding = kept | {note.path for note in (*given, *anchors)}
         self._checkpoints = sort_notes([*beside, *given], findings) if beside or given else {}
         self._anchors = sort_notes(anchors, findings) if anchors else {}
@@ -189,6 +198,15 @@ class Evidence:
                 proved[stream.id] = self._judge(stream, followed, chained=chained, counted=stream.id not in doubtful)
         self._report_missing(streams, cuts_of)
         return proved
+
+    def claims(self) -> Iterator[Claim]:
+        """Yield what the streams' records say was stored in buckets."""
+        from .keeping import Claim
+
+        for stream, followed in self._streams.items():
+            for each in followed.stored:
+                if isinstance(each.data.get("bucket"), str):
+                    yield Claim(stream, each.seq, each.data)
 
     # Following.
 

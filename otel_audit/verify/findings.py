@@ -271,11 +271,75 @@ CHAIN_CODES: Final[dict[str, Code]] = {
 """What lines, streams and what they say of each other lead to. docs/format.md lists them; a test keeps the two the
 same."""
 
+BUCKET_CODES: Final[dict[str, Code]] = {
+    "OBJECT_OVERWRITTEN": Code(
+        _T,
+        "Something else was put above an object of the archive, under its name. What was archived lies below it and "
+        "is what was checked; a plain download gets the other.",
+        "Keep both versions, and find out who could write to the bucket.",
+    ),
+    "OBJECT_HIDDEN": Code(
+        _T,
+        "A delete marker was put above an object of the archive. What was archived lies below it and is what was "
+        "checked; a plain download misses it.",
+        "Find out who could delete in the bucket; removing the marker shows the object again.",
+    ),
+    "OBJECT_EXPIRED": Code(
+        _I,
+        "An object of the archive was deleted when no lock held it any more: by a lifecycle rule, or by somebody.",
+        "Nothing, if the policy agrees.",
+    ),
+    "ANCHOR_MISSING": Code(
+        _I,
+        "A record says that a checkpoint was stored in this bucket, and it is not there.",
+        "Ask how long it was locked. While a lock holds, only who owns the server's disks can remove an object.",
+    ),
+    "ANCHOR_ELSEWHERE": Code(
+        _I,
+        "The stream's records say that its checkpoints were stored in another place than the one that was given.",
+        "Find out who changed where they go; give that place with --anchor as well.",
+    ),
+    "LOCK_MISSING": Code(
+        _I,
+        "Nothing keeps what is archived from being deleted: its bucket has no Object Lock, or the object no retention.",
+        "Set up a bucket with Object Lock and a default retention, and archive to that (docs/how-to/worm-bucket.md).",
+    ),
+    "LOCK_WEAK": Code(
+        _I,
+        "The lock of an archived object is not what was asked for: it ends too early, is no legal hold, or can be "
+        "bypassed (GOVERNANCE).",
+        "Find out who changed the sink's settings or the bucket's default. If GOVERNANCE is what you want, say so: "
+        "`lock=governance` with `retain`.",
+    ),
+    "LOCK_UNCHECKED": Code(
+        Severity.UNVERIFIABLE,
+        "What protects the archived objects could not be asked.",
+        "Give the reader s3:GetBucketObjectLockConfiguration, s3:GetObjectRetention and s3:GetObjectLegalHold.",
+    ),
+    "VERSIONS_UNCHECKED": Code(
+        Severity.UNVERIFIABLE,
+        "The newest version of each object was read, because this account may not see the others.",
+        "Give the reader s3:ListBucketVersions and s3:GetObjectVersion.",
+    ),
+    "LOCK_ENDED": Code(
+        Severity.NOTE,
+        "The lock of an archived object has ended as it was meant to; whoever may delete in the bucket can delete it.",
+        "Nothing, if that is as long as it should be kept.",
+    ),
+    "OBJECT_REPEATED": Code(
+        Severity.NOTE,
+        "An object was stored more than once, with the same content, as after an answer that was lost.",
+        "Nothing.",
+    ),
+}
+"""What is found of archives that are read in their bucket."""
+
 CODES: Final[dict[str, Code]] = {
     **CHAIN_CODES,
+    **BUCKET_CODES,
     **{name: Code(Severity(code.severity), code.meaning, code.next_step) for name, code in integrity.CODES.items()},
 }
-"""Every code: those of the chain, and those of signatures, anchors and pins (docs/integrity.md)."""
+"""Every code: those of the chain, of buckets, and those of signatures, anchors and pins (docs/integrity.md)."""
 
 
 @dataclasses.dataclass(slots=True)

@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from otel_audit.canonical import parse
+from otel_audit.errors import ConfigurationError
 from otel_audit.record import MAX_LINE
 
 from .content import Entry, examine
 from .findings import Findings
-from .sources import Missing, find_sources
+from .sources import Missing, find_sources, is_archive
 from .span import Rules, Shared, Span
 
 __all__ = ["Follower", "Seen"]
@@ -39,8 +40,14 @@ class Follower:
         self._spans: dict[str, Span] = {}
 
     def read(self) -> Iterator[Seen]:
-        """Yield the lines that were completed since the last time, file by file."""
+        """Yield the lines that were completed since the last time, file by file.
+
+        Raises:
+            ConfigurationError: it is a bucket that is to be followed.
+        """
         begun = bool(self.files)
+        if any(map(is_archive, self._paths)):
+            raise ConfigurationError("what is in a bucket does not grow line by line: follow the journal, or `verify`")
         for source in find_sources(self._paths):
             if not isinstance(source, Missing):
                 for line in self._new_lines(source.path, from_start=begun):

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from otel_audit.integrity import CHECKPOINTS
 
 from .findings import Finding, Findings
-from .sources import Reader, Source, Unreadable, open_source
+from .sources import Elsewhere, Missing, Reader, Source, Unreadable, is_archive, open_source
 
 __all__ = ["FileNote", "find_beside", "read_files", "sort_notes"]
 
@@ -43,16 +43,22 @@ def read_files(paths: Sequence[str | os.PathLike[str]], findings: Findings) -> I
     """Read files with one note each, and directories as anchors keep them.
 
     These hold `<stream>[.<anchor>].checkpoint`, or all that a stream ever had: `<stream>/<size>-<digest>.checkpoint`. A
-    time stamp over a note is read with it.
+    time stamp over a note is read with it. The URL of an S3 anchor is what that anchor stored.
+
+    Raises:
+        ConfigurationError: such a URL cannot be used.
     """
     for place in [os.fspath(path) for path in paths]:
-        named = not os.path.isdir(place)
+        named = not (is_archive(place) or os.path.isdir(place))
         for path in [place] if named else _expand(place):
+            if isinstance(path, Missing):
+                findings.add(Finding("UNREADABLE", path.path, detail=path.detail))
+                continue
             try:
                 with open_source(Source(path)) as file:
                     raw = _read(file)
                 reply = _read_stamp(path)
-            except Unreadable as error:  # noqa: PERF203 - every file is read
+            except Unreadable as error:
                 findings.add(Finding("UNREADABLE", path, detail=str(error)))
             else:
                 yield FileNote(path, raw, _promised_stream(path), reply, named)
@@ -107,7 +113,11 @@ def _promised_stream(path: str) -> str | None:
     return stream if _KEPT.fullmatch(name) and _STREAM.fullmatch(stream) else None
 
 
-def _expand(directory: str) -> list[str]:
+def _expand(directory: str) -> Iterable[str | Missing]:
+    if is_archive(directory):
+        from .archive import Archive
+
+        return Archive(directory).notes()
     try:
         names = sorted(os.listdir(directory))
         found = [os.path.join(directory, name) for name in names if _NAME.fullmatch(name)]
@@ -122,6 +132,8 @@ def _expand(directory: str) -> list[str]:
 
 
 def _read_stamp(path: str) -> bytes | None:
+    if isinstance(path, Elsewhere):
+        return None
     stamp = f"{path.removesuffix(_ENDING)}{_STAMP}"
     if not os.path.lexists(stamp):
         return None

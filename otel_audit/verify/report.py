@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from otel_audit.integrity.findings import Tier
 
-from .findings import Findings, Severity
+from .findings import CODES, Findings, Severity
 
 __all__ = ["SCHEMA", "Input", "Report", "StreamSummary", "counted"]
 
@@ -75,6 +75,8 @@ class Report:
     """Signatures on OTLP records that were checked and are good."""
     strict: bool = False
     inputs: list[Input] = dataclasses.field(default_factory=list)
+    objects: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    """What was read from buckets: `object`, its `version`, `bytes`, when it was `stored`, `lock`, `retain_until`."""
 
     @property
     def verdict(self) -> Severity:
@@ -97,13 +99,18 @@ class Report:
         """Say in one sentence what has been proved and what has not."""
         found = self.findings.verdict()
         sentences = _SENTENCES if self.tier < Tier.KEYED else _SENTENCES | _KEYED_SENTENCES
-        said = sentences[found].format(
+        said = (_ABOVE_SENTENCE if self._is_only_above() else sentences[found]).format(
             records=counted(self.records, "record"),
             streams=counted(len(self.streams), "stream"),
             beyond=self.tier.sentence + self._stamps(),
             signature="checkpoint" if self.otel_signatures else "signature",
         )
         return said if found is self.verdict else f"{said} With --strict this is a failure."
+
+    def _is_only_above(self) -> bool:
+        """Tell whether all that was tampered with lies above what an archive holds, which was checked below it."""
+        tampered = {code for code in self.findings.counts() if CODES[code].severity is Severity.TAMPERED}
+        return bool(tampered) and tampered <= _ABOVE
 
     def _stamps(self) -> str:
         times = [stream.stamped_at for stream in self.streams]
@@ -128,6 +135,8 @@ class Report:
             "otel_signatures": self.otel_signatures,
             "stream_count": len(self.streams),
             "streams": [dataclasses.asdict(stream) for stream in self.streams[:_MOST_LISTED]],
+            "object_count": len(self.objects),
+            "objects": self.objects[:_MOST_LISTED],
             "finding_counts": dict(sorted(self.findings.counts().items())),
             "findings": [found.as_json() for found in self.findings.listed],
         }
@@ -158,6 +167,13 @@ _SENTENCES: Final = {
     ),
     Severity.EMPTY: "Proved: nothing; there is nothing here to check where something should be.",
 }
+
+_ABOVE: Final = frozenset({"OBJECT_OVERWRITTEN", "OBJECT_HIDDEN"})
+_ABOVE_SENTENCE: Final = (
+    "Proved: somebody put objects or delete markers above what was archived (see the findings). The {records} in "
+    "{streams} below them were checked for themselves. {beyond} Not proved: who did it, or that these "
+    "are all there were."
+)
 
 _KEYED_SENTENCES: Final = {
     Severity.NOTE: (

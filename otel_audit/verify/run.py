@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
@@ -16,7 +16,7 @@ from .links import Links
 from .lookup import Lookup
 from .reading import Reading, read_source
 from .report import Input, Report, StreamSummary
-from .sources import STDIN, Missing, Source, find_sources, find_unread
+from .sources import STDIN, Elsewhere, Missing, Source, find_sources, find_unread
 from .span import Rules
 from .unordered import Index
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from otel_audit.integrity.pins import Pins
     from otel_audit.integrity.policy import Policy
     from otel_audit.otel.signed import TrustedKeys
+
+    from .archive import StoredObject
 
 __all__ = ["Progress", "verify"]
 
@@ -54,11 +56,11 @@ def verify(
     jobs: int = 1,
     progress: Progress = lambda _: None,
 ) -> Report:
-    """Check the streams in files, directories, glob patterns or standard input (`-`).
+    """Check the streams in files, directories, glob patterns, standard input (`-`) or buckets.
 
     Args:
-        sources: what to check. Together they are taken for the whole: a stream that another one names and that is
-            missing from a journal directory is a finding.
+        sources: what to check; `s3://` URLs of sinks are read from their buckets. Together they are taken for the
+            whole: a stream that another one names and that is missing from a journal directory is a finding.
         strict: everything that is not a pass is a failure: incomplete, unverifiable and empty become exit code 1.
         unordered: the lines come from an export: their order means nothing, and identical copies are no fault.
         parsed_copy: lines may have been parsed and written again; canonical bytes are derived anew.
@@ -70,7 +72,7 @@ def verify(
         pins: what was seen before (`otel_audit.integrity.pins`). They are moved; keeping them (`save`) is the caller's.
         checkpoints: files with signed checkpoints, or directories of `<stream>.checkpoint` files. Those in a journal's
             own directory `checkpoints` are found without being named.
-        anchors: the same, from outside the log's reach.
+        anchors: the same, from outside the log's reach; or `s3://` URLs of anchors.
         revocations: files with key revocations, which count by the policy's `revoker` lines.
         mac_key: verification key of evolving MACs (`otel_audit.integrity.mackey`); each stream must be marked then.
         record_signatures: check the signatures that records have of their own, too (`record_signatures` of the writer);
@@ -84,7 +86,8 @@ def verify(
     Nothing that a source holds makes this raise: it becomes a finding.
 
     Raises:
-        ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by.
+        ConfigurationError: a file of `revocations` is none, or there is no policy to judge it by; an `s3://` URL cannot
+            be used.
     """
     asked = Asked(policy, pins, checkpoints, anchors, revocations, mac_key, record_signatures)
     rules = Rules(
@@ -101,7 +104,7 @@ def verify(
     found: list[Source] = []
     for source in find_sources(sources):
         if isinstance(source, Missing):
-            findings.add(Finding("MISSING_PATH", source.path, detail=_what_is_missing(source.path)))
+            findings.add(Finding("MISSING_PATH", source.path, detail=source.detail or _what_is_missing(source.path)))
         else:
             found.append(source)
             if source.is_misnamed:
@@ -124,6 +127,7 @@ def verify(
     if otel_keys is not None:
         _miss_signatures(readings, findings)
     proved = evidence.finish(streams, links.cuts_of)
+    stored = _judge_buckets(found, streams, evidence, findings)
     return Report(
         sources=len(readings),
         bytes=sum(reading.bytes for reading in readings),
@@ -133,6 +137,7 @@ def verify(
         findings=findings,
         otel_signatures=sum(reading.signatures for reading in readings),
         strict=strict,
+        objects=[each.as_json() for each in stored],
         inputs=[Input(reading.source.path, reading.bytes, reading.lines, reading.sha256) for reading in readings],
     )
 
@@ -148,7 +153,8 @@ def _read_all(
 ) -> Iterator[Reading]:
     """Read the sources, in several processes if there is enough to do for them."""
     jobs = min(jobs, len(sources))
-    if jobs < 2 or STDIN in {source.path for source in sources} or sum(map(_size, sources)) < _WORTH_A_PROCESS:
+    alone = any(source.path == STDIN or isinstance(source.path, Elsewhere) for source in sources)
+    if jobs < 2 or alone or sum(map(_size, sources)) < _WORTH_A_PROCESS:
         for source in sources:
             yield read_source(source, rules, progress, index, otel_keys)
         return
@@ -188,6 +194,27 @@ def _check_together(
     links.check()
     lookup.run()
     return links
+
+
+def _judge_buckets(
+    sources: Sequence[Source], streams: Mapping[str, Stream], evidence: Evidence, findings: Findings
+) -> list[StoredObject]:
+    """Report what buckets did not keep as they should, and return what was read from them."""
+    elsewhere = [
+        each for each in (*(source.path for source in sources), *evidence.kept_in) if isinstance(each, Elsewhere)
+    ]
+    if not elsewhere:
+        return []
+    from .archive import StoredObject
+    from .keeping import judge
+
+    stored = [each for each in elsewhere if isinstance(each, StoredObject)]
+    claims = list(evidence.claims())
+    promises = {stream.id: stream.first.archives for stream in streams.values()}
+    anchors = {id(each.archive) for each in evidence.kept_in if isinstance(each, StoredObject)}
+    for archive in dict.fromkeys(each.archive for each in stored):
+        judge(archive, claims if id(archive) in anchors else (), promises, findings)
+    return stored
 
 
 def _set_aside(streams: Iterable[Stream], readings: Sequence[Reading], findings: Findings) -> None:

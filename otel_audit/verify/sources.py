@@ -1,4 +1,7 @@
-"""What there is to check: files, directories, globs and standard input, each opened without trusting what it is."""
+"""What there is to check: files, directories, globs, standard input and archives in buckets.
+
+Each is opened without trusting what it is. Nothing but a path that begins with `s3://` leads to a network.
+"""
 
 from __future__ import annotations
 
@@ -15,20 +18,23 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import IO, Any, Final, NamedTuple, Protocol, cast
 
 __all__ = [
+    "ENDINGS",
     "STDIN",
+    "Elsewhere",
     "Missing",
     "Reader",
     "Source",
     "Unreadable",
     "find_sources",
     "find_unread",
+    "is_archive",
     "is_part",
     "open_source",
     "segments_beside",
 ]
 
 STDIN: Final = "-"
-_ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
+ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 _SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.(0[0-9]{5}|[1-9][0-9]{5,8})\.jsonl(?:\.gz|\.zst)?")
 _PART: Final = re.compile(r"[0-9]{16}-[0-9]{16}-[0-9a-f]{32}\.jsonl(?:\.gz|\.zst)?")
 """As the S3 sink names the objects of an archive."""
@@ -41,6 +47,20 @@ _FREE_EXPANSION: Final = 256 * 1024 * 1024
 
 class Unreadable(Exception):
     """A source cannot be read, or not to its end. The message says why."""
+
+
+class Elsewhere(str):
+    """The path of a source that lies in no file system, and the way to its bytes."""
+
+    __slots__ = ()
+
+    def open_bytes(self) -> tuple[IO[bytes], int]:
+        """Return its bytes, to be read from the first on, and how many there are.
+
+        Raises:
+            Unreadable: it cannot be read; so may reading.
+        """
+        raise NotImplementedError
 
 
 class Source(NamedTuple):
@@ -70,6 +90,8 @@ class Missing(NamedTuple):
     """A path under which there is nothing."""
 
     path: str
+    detail: str = ""
+    """Why, where that is known."""
 
 
 class Reader(Protocol):
@@ -83,30 +105,49 @@ def find_sources(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Source | M
     """Yield what the given paths hold: a directory's `*.jsonl` and `*.json` (gz, zst), segments in order.
 
     A directory is read at any depth, but not below one that holds segments: subdirectories are no part of a journal.
-    A path with no file under it is tried as a glob pattern. A file that is named twice is checked once.
+    A path with no file under it is tried as a glob pattern. A file that is named twice is checked once. The URL of an
+    S3 sink, `s3://...`, is all that it stored.
+
+    Raises:
+        ConfigurationError: such a URL cannot be used.
     """
     seen: set[str] = set()
     for path in [os.fspath(each) for each in paths]:
         found = False
         for file in _expand(path):
             found = True
-            if (key := os.path.realpath(file) if file != STDIN else file) not in seen:
+            if isinstance(file, Missing):
+                yield file
+            elif (key := _key(file)) not in seen:
                 seen.add(key)
                 yield _describe(file)
         if not found:
             yield Missing(path)
 
 
-def _expand(path: str) -> Iterator[str]:
-    if path == STDIN:
+def is_archive(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path is the URL of a bucket."""
+    return not isinstance(path, Elsewhere) and os.fspath(path)[:5].lower() == "s3://"
+
+
+def _key(path: str) -> str:
+    return path if path == STDIN or isinstance(path, Elsewhere) else os.path.realpath(path)
+
+
+def _expand(path: str) -> Iterator[str | Missing]:
+    if path == STDIN or isinstance(path, Elsewhere):
         yield path
+    elif is_archive(path):
+        from .archive import Archive
+
+        yield from Archive(path).parts()
     elif os.path.isdir(path):
         for directory, subdirectories, names in os.walk(path):
             subdirectories.sort()
             if _is_journal(names):
                 subdirectories.clear()
             for name in sorted(names):
-                if name.endswith(_ENDINGS):
+                if name.endswith(ENDINGS):
                     yield os.path.join(directory, name)
     elif os.path.lexists(path):
         yield path
@@ -129,7 +170,7 @@ def find_unread(paths: Sequence[str | os.PathLike[str]], sources: Sequence[Sourc
             continue  # only some of its files are asked about
         for directory, subdirectories, names in os.walk(journal):
             subdirectories.sort()
-            like = [os.path.join(directory, name) for name in names if name.endswith(_ENDINGS)]
+            like = [os.path.join(directory, name) for name in names if name.endswith(ENDINGS)]
             if directory != journal and not read.issuperset(map(os.path.realpath, like)):
                 yield directory
 
@@ -171,12 +212,18 @@ def open_source(source: Source, watch: Callable[[bytes], object] | None = None) 
     """
     try:
         with contextlib.ExitStack() as stack:
-            raw = _Bounded(sys.stdin.buffer, None) if source.path == STDIN else _open_file(source.path, stack)
+            raw = _open_raw(source.path, stack)
             raw.watch = watch
             yield _decompress(raw, stack)
     except (OSError, EOFError, zlib.error) as error:
         reason = error.strerror if isinstance(error, OSError) else None
         raise Unreadable(reason or str(error)) from error
+
+
+def _open_raw(path: str, stack: contextlib.ExitStack) -> _Bounded:
+    if isinstance(path, Elsewhere):
+        return _Bounded(*path.open_bytes())
+    return _Bounded(sys.stdin.buffer, None) if path == STDIN else _open_file(path, stack)
 
 
 def _open_file(path: str, stack: contextlib.ExitStack) -> _Bounded:

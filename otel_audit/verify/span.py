@@ -105,6 +105,8 @@ class Span:
         """The last record that says why lines were written again."""
         self.closed_at: int | None = None
         self.unknown_format = False
+        self.archives: tuple[str, ...] = ()
+        """Where the stream's first record says that it is archived, and under which lock."""
         self.claims: list[Claim] = []
         self.cuts: list[Cut] = []
         self.forks: list[Fork] = []

@@ -20,7 +20,7 @@ MOST_SAID: Final = 64 * 1024 * 1024
 _MEMBERS: Final = {
     Control.STREAM_OPEN: ("keys",),
     Control.CHECKPOINT: ("note",),
-    Control.ANCHOR: ("note", "stamp"),
+    Control.ANCHOR: ("note", "stamp", "bucket", "key", "version", "lock", "retain_until"),
     Control.KEY_ROTATE: ("statement",),
     Control.STREAM_CLOSE: ("records",),
 }

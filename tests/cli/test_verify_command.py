@@ -286,3 +286,15 @@ def test_show_finds_the_journal_by_its_setting(
     assert main(["show", f"{whole().stream}-99"]) == 5
     assert main(["show", "--raw", f"{whole().stream}-20"]) == 0
     assert capsys.readouterr().out.encode().endswith(whole().lines[19])
+
+
+def test_a_bucket_cannot_be_followed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tail", "s3://worm/audit"]) == 2
+    assert "does not grow line by line" in capsys.readouterr().err
+
+
+def test_a_buckets_url_that_cannot_be_used_says_why(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["verify", "s3://worm/audit?region=eu-central-1&retian=7y"]) == 2
+    assert capsys.readouterr().err.startswith(
+        "error: archive s3://worm/audit: there is no option 'retian'; did you mean 'retain'?"
+    )

@@ -72,11 +72,18 @@ class S3(NamedTuple):
 
     def let_write(self, bucket: str, *actions: str) -> None:
         """Let WRITER do these things with the bucket's objects, and nothing else."""
+        self._let([f"arn:aws:s3:::{bucket}/*"], bucket, actions)
+
+    def let(self, bucket: str, *actions: str) -> None:
+        """Let WRITER do these things with the bucket and its objects, and nothing else."""
+        self._let([f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"], bucket, actions)
+
+    def _let(self, resources: list[str], bucket: str, actions: tuple[str, ...]) -> None:
         statement = {
             "Effect": "Allow",
             "Principal": {"AWS": [_WRITER_NAME]},
             "Action": list(actions),
-            "Resource": [f"arn:aws:s3:::{bucket}/*"],
+            "Resource": resources,
         }
         policy = {"Version": "2012-10-17", "Statement": [statement]}
         self.client().put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))

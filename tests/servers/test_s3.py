@@ -26,12 +26,13 @@ from otel_audit.doctor.s3 import check_lock
 from otel_audit.integrity import keys
 from otel_audit.sinks.base import RecordsRefused, SealedLine, SinkUnavailable
 from otel_audit.sinks.s3 import S3Sink
+from tests.servers.archiving import archive, become, codes, url_of, verify
 from tests.servers.collector import wait_until
 from tests.servers.s3 import S3, WRITER, SeaweedFS, run_seaweedfs
 from tests.sinks.lines import sealed
 
 pytestmark = [
-    pytest.mark.filterwarnings("ignore:audit records go to .* in plain text:RuntimeWarning"),
+    pytest.mark.filterwarnings("ignore:.*audit records go to .* in plain text:RuntimeWarning"),
     pytest.mark.filterwarnings("ignore:checkpoints go to .* in plain text:RuntimeWarning"),
     pytest.mark.server("s3"),
 ]
@@ -39,62 +40,8 @@ pytestmark = [
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS | S3]:
-    if "S3_ENDPOINT" in os.environ:
-        yield S3(os.environ["S3_ENDPOINT"], os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-        return
-    with run_seaweedfs(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
-@pytest.fixture
-def server(running: SeaweedFS | S3) -> SeaweedFS:
-    """A server that is ours: with accounts, and reached behind its API."""
-    if isinstance(running, S3):
-        pytest.skip("needs a SeaweedFS of its own, not S3_ENDPOINT")
-    return running
-
-
-@pytest.fixture
-def s3(running: SeaweedFS | S3, monkeypatch: pytest.MonkeyPatch) -> S3:
-    s3 = running if isinstance(running, S3) else running.s3
-    become(monkeypatch, s3.key, s3.secret)
-    return s3
-
-
-@pytest.fixture
-def bucket(s3: S3, request: pytest.FixtureRequest) -> str:
-    name = re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-") + f"-{random.randrange(10**6)}"
-    s3.make_worm_bucket(name)
-    return name
-
-
-def become(monkeypatch: pytest.MonkeyPatch, key: str, secret: str) -> None:
-    for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "AWS_DEFAULT_REGION"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
-
-
-def url_of(s3: S3, bucket: str, **options: str) -> str:
-    query = "".join(f"&{name}={value}" for name, value in options.items())
-    return f"s3://{bucket}/audit?endpoint={s3.endpoint}&allow=loopback{query}"
-
-
 def sink_of(s3: S3, bucket: str, **options: str) -> S3Sink:
     return S3Sink.from_url(url_of(s3, bucket, **options))
-
-
-def verify(*arguments: object) -> tuple[int, dict[str, Any]]:
-    command = [sys.executable, "-m", "otel_audit", "verify", "--json", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert done.stdout, done.stderr
-    return done.returncode, json.loads(done.stdout)
-
-
-def codes(report: dict[str, Any]) -> set[str]:
-    return {each["code"] for each in report["findings"]}
 
 
 def refused(call: Any, **arguments: Any) -> str:
@@ -104,17 +51,6 @@ def refused(call: Any, **arguments: Any) -> str:
     with pytest.raises(ClientError) as caught:
         call(**arguments)
     return str(caught.value.response["Error"]["Code"])
-
-
-def archive(s3: S3, bucket: str, journal: Path, count: int = 60, **options: str) -> str:
-    """Archive a whole stream in parts of at most ten records; return its id."""
-    sinks = [url_of(s3, bucket, linger="0s", max_records="10", **options)]
-    trail = otel_audit.configure(journal=journal, sinks=sinks)
-    for number in range(count):
-        trail.record("invoice.pay", data={"number": number})
-    stream = trail.stream.id
-    assert trail.close(30)
-    return stream
 
 
 class Test_what_the_server_refuses:

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import gc
 import gzip
+import json
 import re
 import socket
 import sys
@@ -19,12 +20,13 @@ from typing import Any
 import pytest
 from botocore import loaders, session
 
+import otel_audit
 from otel_audit.errors import ConfigurationError
 from otel_audit.sinks.base import Archive, Batch, RecordsRefused, SealedLine, SinkUnavailable
 from otel_audit.sinks.bucket import LockState, S3Settings
-from otel_audit.sinks.objectlock import ObjectLock
+from otel_audit.sinks.objectlock import ObjectLock, read_promise, spell_promise
 from otel_audit.sinks.s3 import S3Sink
-from otel_audit.sinks.urls import read_options
+from otel_audit.sinks.urls import read_options, split_url
 from tests.certificates import Certificates
 from tests.sinks.http_server import Received, Reply, Server
 from tests.sinks.lines import sealed
@@ -467,3 +469,31 @@ def test_a_try_that_fails_leaves_nothing_in_memory(server: Server, failure: str)
     finally:
         gc.enable()
     assert after == before
+
+
+@pytest.mark.parametrize(
+    ("url", "said", "lock"),
+    [
+        ("s3://worm/a/b?region=r&retain=7y&profile=p", "s3://worm/a/b/?retain=7y", ObjectLock(retain="7y")),
+        (
+            "s3://worm/a?retain=9d&lock=governance&legal_hold=yes",
+            "s3://worm/a/?lock=governance&retain=9d&legal_hold=yes",
+            ObjectLock("governance", "9d", legal_hold=True),
+        ),
+        ("s3://worm?region=r", "s3://worm/", ObjectLock()),
+    ],
+)
+def test_a_stream_can_say_where_it_is_archived_and_how_that_is_locked(url: str, said: str, lock: ObjectLock) -> None:
+    assert spell_promise(split_url(url)) == said
+    assert read_promise(said) == (said.partition("?")[0], lock)
+
+
+def test_a_streams_first_record_says_it(server: Server, tmp_path: Path) -> None:
+    url = f"s3://worm/audit?endpoint=http://{server.host}&allow=loopback&retain=7y"
+    trail = otel_audit.configure(journal=tmp_path / "journal", sinks=[url])
+    trail.record("invoice.pay")
+    trail.close(10)
+    (path,) = (tmp_path / "journal").glob("*.jsonl")
+    first = json.loads(path.read_text().partition("\n")[0])
+
+    assert first["data"]["archives"] == ["s3://worm/audit/?retain=7y"]

@@ -74,3 +74,11 @@ def test_nothing_of_the_installed_package_is_used(single: Path) -> None:
 def test_two_builds_are_the_same(single: Path, tmp_path: Path) -> None:
     build(tmp_path / "again.pyz")
     assert (tmp_path / "again.pyz").read_bytes() == single.read_bytes()
+
+
+def test_it_says_that_a_bucket_needs_the_package(single: Path) -> None:
+    done = run(single, "s3://worm/audit?region=eu-central-1")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "error: an s3:// path needs the whole package: pip install 'otel-audit[s3]'\n",
+    )

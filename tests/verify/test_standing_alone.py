@@ -38,3 +38,26 @@ def test_without_any_library_the_verdicts_are_the_same() -> None:
         "otel_audit.record",
     ]
     assert said["reports"] == {path: verify([path]).as_json() for path in journals}
+
+
+OFFLINE = """
+import json, socket, sys
+def refuse(*_, **__):
+    raise AssertionError("a socket")
+socket.socket = socket.create_connection = socket.getaddrinfo = refuse
+from otel_audit.cli.__main__ import main
+"""
+
+
+def test_nothing_is_asked_of_a_network_and_no_client_of_one_is_loaded(tmp_path: Path) -> None:
+    """... unless a path begins with `s3://`."""
+    script = OFFLINE + (
+        "code = main(sys.argv[1:])\n"
+        "loaded = {'boto3', 'botocore', 'otel_audit.verify.archive', 'otel_audit.sinks.bucket'} & sys.modules.keys()\n"
+        "assert not loaded, loaded\n"
+        "sys.exit(code)"
+    )
+    journal = str(HERE / "intact-one-stream")
+    command = ["verify", journal, "--anchor", str(tmp_path), "--checkpoint", str(tmp_path)]
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True, check=False)
+    assert done.returncode == verify([journal], anchors=[tmp_path], checkpoints=[tmp_path]).exit_code, done.stderr
