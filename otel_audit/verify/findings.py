@@ -114,7 +114,8 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     "NO_OPEN": Code(_T, "The first record of the stream is not the one that opens it.", _KEEP),
     "HEAD_CUT": Code(
         _T,
-        "The beginning of the stream is missing, and no record of an intact stream says that retention removed it.",
+        "The beginning of the stream is missing, and no record of an intact stream says that retention removed it, "
+        "or none that is signed where the policy asks for signatures.",
         "If older files exist, check them together with these. " + _KEEP,
     ),
     # What the streams say of each other.
@@ -150,7 +151,8 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     ),
     "PRUNED": Code(
         _I,
-        "Retention removed the beginning of the stream, and said so in a record.",
+        "Retention removed the beginning of the stream, and said so in a record; a signed one, if the policy asks for "
+        "signatures.",
         "Nothing, if the policy agrees.",
     ),
     "TORN_TAIL": Code(
