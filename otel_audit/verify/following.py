@@ -35,12 +35,13 @@ class Follower:
         self.files: dict[str, int] = {}
         """Each file, and how far it was read."""
         self._paths = list(paths)
+        self._looked = False
         self._shared = Shared(Findings())
         self._spans: dict[str, Span] = {}
 
     def read(self) -> Iterator[Seen]:
         """Yield the lines that were completed since the last time, file by file."""
-        begun = bool(self.files)
+        begun, self._looked = self._looked, True
         for source in find_sources(self._paths):
             if not isinstance(source, Missing):
                 for line in self._new_lines(source.path, from_start=begun):
