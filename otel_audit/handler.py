@@ -11,6 +11,7 @@ from typing import Any
 
 from . import twice
 from .config import current_trail
+from .context import SelfMade
 from .logrecord import admit
 from .selection import Select, make_selection
 from .silence import NEVER, SilenceWatch, watch_for_silence
@@ -78,14 +79,17 @@ class AuditHandler(logging.Handler):
                 self._silence.heard(record)
         except TypeError:  # a record made by hand, with a name or level that is none
             pass
-        if twice.watching:
-            call = _identify(record)
-            if twice.take_sealed("processor", trail, *call):
-                return
-            trail.keep(admit(trail.door, record))
-            twice.note_sealed("handler", trail, *call)
-        else:
-            trail.keep(admit(trail.door, record))
+        try:
+            if twice.watching:
+                call = _identify(record)
+                if twice.take_sealed("processor", trail, *call):
+                    return
+                trail.keep(admit(trail.door, record))
+                twice.note_sealed("handler", trail, *call)
+            else:
+                trail.keep(admit(trail.door, record))
+        except SelfMade:
+            return
 
     def __repr__(self) -> str:
         return f"<AuditHandler {logging.getLevelName(self.level)}>"
