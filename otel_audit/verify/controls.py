@@ -120,6 +120,9 @@ def _close(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
     if lost > span.lost:
         span.report("RECORDS_LOST", line, entry.seq, detail=f"{lost} lost in all, by the closing record's count")
         span.lost = lost
+    if "never_opened" in data:
+        said = _typed(data["never_opened"], list)[:_MOST_LINKS]
+        span.never_opened = frozenset(each for each in said if isinstance(each, str))
 
 
 def _fork(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:

@@ -98,11 +98,22 @@ class Links:
                 found.detail = f"stream {ends[0].by} recorded this same end when it began"
 
     def _check_children(self, stream: Stream) -> None:
+        silent = frozenset().union(*(span.never_opened for span in stream.spans))
+        without = 0
         for span in stream.spans:
             for fork in span.forks:
-                if fork.child not in self.streams and not self._cuts.get(fork.child):
+                if fork.child in self.streams:
+                    if fork.child in silent:
+                        found = self._add("LINK_MISMATCH", span.file, fork.line, fork.child, 1)
+                        found.expected = "no stream"
+                        found.detail = f"by the closing record of stream {stream.id}, its parent"
+                elif fork.child in silent:
+                    without += 1
+                elif not self._cuts.get(fork.child):
                     found = self._add("CHILD_NOT_FOUND", span.file, fork.line, stream.id, fork.seq)
                     found.detail = f"child {fork.child}"
+        if without:
+            self._add("CHILD_SILENT", stream.last.file, None, stream.id, stream.closed_at, count=without)
 
     def _check_claim(self, claim: Claim) -> None:
         if claim.torn is not None:
