@@ -48,6 +48,8 @@ class AuditHandler(logging.Handler):
         """Record it, unless a filter or `select` leaves it out. Takes no lock."""
         if self.filters:
             passed: Any = self.filter(record)  # since Python 3.12 a filter may return another record
+            if self._heard_by is not None:
+                self._silence.sifted(self, record, passed=bool(passed))
             if not passed:
                 return False
             if isinstance(passed, logging.LogRecord):
