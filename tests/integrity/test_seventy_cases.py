@@ -777,6 +777,19 @@ def test_11_prune_without_a_key_is_refused_where_streams_are_signed(site: Site) 
     assert sorted(path.name for path in site.journal.glob("*.jsonl")) == before
 
 
+@pytest.mark.parametrize(
+    ("since", "code"), [("2100-01-01T00:00:00Z", "PRUNED"), ("2020-01-01T00:00:00Z", "MISSING_STREAM")]
+)
+def test_11_an_unsigned_record_excuses_where_the_policy_asks_for_no_signature(
+    site: Site, since: str, code: str
+) -> None:
+    site.forget_outside()
+    forge_prune(killed(site), site.logs[0])
+    vkey = Path(f"{site.key}.vkey").read_text().strip()
+    policy = Policy.parse(f"log {vkey}\nquorum none\n#! signed since {since}\n".encode())
+    assert code in verify([site.journal], policy=policy).findings.counts()
+
+
 def test_11_the_record_that_excuses_nothing_is_named(site: Site) -> None:
     site.forget_outside()
     log = killed(site)
