@@ -96,6 +96,14 @@ class Checkpoints:
         if (current := self._current) is not None:
             current.flush(_PATIENCE)
 
+    def cover(self, stream: str, seq: int) -> bool:
+        """Have this stream signed up to this record, now; tell whether it is."""
+        with self._changing:
+            current = self._current if self._stream == stream else None
+        if current is not None and current.signed < seq:
+            current.flush(_PATIENCE)
+        return current is not None and current.signed >= seq
+
     def wait_for(self, stream: str, seq: int, deadline: float, *, fast_fail: bool = False) -> bool:
         """Sign what there is to sign of a stream that is over; a stream that goes on is signed in its time."""
         with self._changing:

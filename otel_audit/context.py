@@ -8,26 +8,52 @@ where a plain context variable would lose what was set further in.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, NamedTuple
 
 from .canonical import Alteration
 from .fields import normalize
 
-__all__ = ["Scope", "active_trace", "attach", "bind", "carrier", "current", "set_fields"]
+__all__ = [
+    "Scope",
+    "SelfMade",
+    "active_trace",
+    "attach",
+    "bind",
+    "carrier",
+    "current",
+    "deliver_for",
+    "refuse_self_made",
+    "set_fields",
+]
+
+
+class SelfMade(Exception):
+    """What is logged comes out of the delivery of the trail that it would become a record of.
+
+    It is caught where the logging call came in.
+    """
+
+
+class _Delivery(NamedTuple):
+    """Whose records this context delivers, and who is told of what is logged meanwhile."""
+
+    door: object
+    left_out: Callable[[], None]
 
 
 class Scope:
     """What is known about the unit of work at hand: members of `audit`, and other fields for `data`."""
 
-    __slots__ = ("audit", "data", "notes")
+    __slots__ = ("audit", "data", "delivery", "notes")
 
     def __init__(self, outer: Scope | None = None) -> None:
         self.audit: dict[str, Any] = dict(outer.audit) if outer else {}
         self.data: dict[str, Any] = dict(outer.data) if outer else {}
         self.notes: list[Alteration] = list(outer.notes) if outer else []
+        self.delivery: _Delivery | None = outer.delivery if outer else None
 
     def update(self, fields: Mapping[Any, Any], *, schema: bool = True) -> None:
         """Add or replace fields; without `schema`, all are for `data`.
@@ -83,7 +109,8 @@ def carrier() -> dict[str, Any]:
 @contextmanager
 def attach(carried: Mapping[str, Any]) -> Iterator[Scope]:
     """Open a scope with what `carrier` returned elsewhere. It starts empty: nothing of the outer scope leaks in."""
-    scope = Scope()
+    scope, outer = Scope(), _scope.get()
+    scope.delivery = outer.delivery if outer else None
     for name in ("audit", "data"):  # what comes with a message is anybody's word: it goes through the schema again
         if isinstance(fields := carried.get(name), Mapping):
             scope.update(fields, schema=name == "audit")
@@ -92,6 +119,30 @@ def attach(carried: Mapping[str, Any]) -> Iterator[Scope]:
         yield scope
     finally:
         _scope.reset(token)
+
+
+def deliver_for(door: object, left_out: Callable[[], None]) -> None:
+    """Have what is logged in this context (a shipper's thread) from now on not become records of this door.
+
+    A sink that logs would otherwise feed itself: each batch makes a record, which makes a batch. `left_out` is called
+    for each logging call that is left out. Calls elsewhere pay nothing for it: each looks for a scope in any case, and
+    without one none looks further.
+    """
+    scope = Scope(_scope.get())
+    scope.delivery = _Delivery(door, left_out)
+    _scope.set(scope)
+
+
+def refuse_self_made(door: object) -> None:
+    """Refuse a logging call that comes out of the delivery of this door's own records.
+
+    Raises:
+        SelfMade: it does; it is counted, and no record is to be made of it.
+    """
+    scope = _scope.get()
+    if scope is not None and scope.delivery is not None and scope.delivery.door is door:
+        scope.delivery.left_out()
+        raise SelfMade
 
 
 def active_trace() -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from . import twice
 from .config import current_trail
+from .context import SelfMade
 from .logrecord import admit
 from .selection import Select, make_selection
 from .silence import NEVER, SilenceWatch, watch_for_silence
@@ -47,6 +48,8 @@ class AuditHandler(logging.Handler):
         """Record it, unless a filter or `select` leaves it out. Takes no lock."""
         if self.filters:
             passed: Any = self.filter(record)  # since Python 3.12 a filter may return another record
+            if self._heard_by is not None:
+                self._silence.sifted(self, record, passed=bool(passed))
             if not passed:
                 return False
             if isinstance(passed, logging.LogRecord):
@@ -78,14 +81,17 @@ class AuditHandler(logging.Handler):
                 self._silence.heard(record)
         except TypeError:  # a record made by hand, with a name or level that is none
             pass
-        if twice.watching:
-            call = _identify(record)
-            if twice.take_sealed("processor", trail, *call):
-                return
-            trail.keep(admit(trail.door, record))
-            twice.note_sealed("handler", trail, *call)
-        else:
-            trail.keep(admit(trail.door, record))
+        try:
+            if twice.watching:
+                call = _identify(record)
+                if twice.take_sealed("processor", trail, *call):
+                    return
+                trail.keep(admit(trail.door, record))
+                twice.note_sealed("handler", trail, *call)
+            else:
+                trail.keep(admit(trail.door, record))
+        except SelfMade:
+            return
 
     def __repr__(self) -> str:
         return f"<AuditHandler {logging.getLevelName(self.level)}>"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from .canonical import Alteration, text_of
-from .context import active_trace
+from .context import SelfMade, active_trace, refuse_self_made
 from .door import Door
 
 __all__ = ["admit", "read_time"]
@@ -58,13 +58,18 @@ def read_message(record: logging.LogRecord) -> str:
 def admit(
     door: Door, record: logging.LogRecord, shape: Callable[[dict[str, Any]], dict[str, Any]] | None = None
 ) -> bytes:
-    """Take one logging record through the door; return the head of its audit record."""
+    """Take one logging record through the door; return the head of its audit record.
+
+    Raises:
+        SelfMade: it comes out of the delivery of this door's own records.
+    """
     try:
         message = record.msg if not record.args and type(record.msg) is str else read_message(record)
         if shape is None:
             trace = active_trace() if "opentelemetry.trace" in _modules else None
             if (head := door.admit_call(record.__dict__, _STANDARD, message, trace)) is not None:
                 return head
+        refuse_self_made(door)  # there is a scope in such a context, so that the way above leads here
         data = read_extra(record)
         event_name, audit = _read_audit(data)
         _add_traces(record, data)
@@ -77,6 +82,8 @@ def admit(
             logger=_text(record.name),
             message=message,
         )
+    except SelfMade:
+        raise
     except Exception as error:  # noqa: BLE001 - attributes of a record made by hand may be anything; the event must live
         return door.admit(
             data={"unreadable": type(record).__name__},

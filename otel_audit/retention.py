@@ -1,5 +1,7 @@
 """Retention: once a minute, what is old or too much leaves the journal, and a durable record says so before.
 
+Where the stream is signed, so is that record by then: a verifier that asks for signatures believes no other.
+
 A companion of the trail (`trail.Companion`) with a thread of its own: it asks nothing of those who write. A process
 that dies at any moment leaves a journal that verifies: each segment has a record of its own, and a segment that a
 record names and that is still there is only kept for longer.
@@ -26,9 +28,13 @@ from .record import Control
 
 if TYPE_CHECKING:
     from .journal.writer import JournalWriter
+    from .stream import Receipt
     from .trail import AuditTrail
 
-__all__ = ["Retention"]
+__all__ = ["UNSIGNED", "Retention"]
+
+UNSIGNED: Final = "retention held: unsigned"
+"""The trouble of a removal whose record could not be signed."""
 
 _MOST_AT_ONCE: Final = 256
 _RESERVE: Final = 1 << 20
@@ -67,6 +73,7 @@ class Retention:
         self._interval = interval
         self._opens = opens
         self._troubles: dict[str, dict[str, Any]] = {}
+        self._last: Receipt | None = None
         self.forget()
 
     def forget(self) -> None:
@@ -116,15 +123,18 @@ class Retention:
             due = find_due(
                 self._directory, self._limits, sinks=self._sinks, own=self._trail.stream.id, most=_MOST_AT_ONCE
             )
-            self._troubles = {f"retention held: {sink}": _held_by(sink) for sink in due.held}
-            removed = self._remove(due.removals)
+            troubles = {f"retention held: {sink}": _held_by(sink) for sink in due.held}
+            removed = self._remove(due.removals) if self._may_record() else 0
+            if not self._may_record():
+                troubles[UNSIGNED] = {"cause": "retention held back", "reason": "the record of it could not be signed"}
+            self._troubles = troubles
             _sweep(self._directory)
         return removed
 
     def _remove(self, removals: Sequence[Removal]) -> int:
         records = [*find_needed_cuts(self._directory, removals)]
         records += [self._describe(removal) for removal in removals if removal.last_seq]
-        if not removals or (records and not self._record(records)):
+        if not removals or (records and not (self._record(records) and self._is_signed(self._last))):
             return 0
         for removal in removals:  # in order: what is left of a stream is always its end
             with contextlib.suppress(FileNotFoundError):
@@ -137,8 +147,19 @@ class Retention:
         tree = tree_up_to(str(self._directory), segment.stream, str(segment.path), removal.last_seq)
         return {**removal.as_json(), "tree": tree} if tree else removal.as_json()
 
+    def _may_record(self) -> bool:
+        """Tell whether a record would be of use: as long as a signer owes its signature to one, it would not."""
+        return self._last is None or self._last.stream != self._trail.stream.id or self._is_signed(self._last)
+
+    def _is_signed(self, last: Receipt | None) -> bool:
+        """Have a record signed, if anybody signs this trail; False if that fails."""
+        if last is None:
+            return False
+        covers = [cover for each in self._trail.companions if (cover := getattr(each, "cover", None)) is not None]
+        return all(cover(last.stream, last.seq) for cover in covers)
+
     def _record(self, cuts: Sequence[dict[str, Any]]) -> bool:
-        """Write `audit.prune` records, beyond the quota if need be; tell whether all of them are durable."""
+        """Write `audit.prune` records, beyond the quota if need be; tell whether all are durable, in one stream."""
         trail, store = self._trail, self._store
         if trail.stream.records == 0 and not self._opens:
             return False  # no stream is open; for this alone none is opened
@@ -149,7 +170,9 @@ class Retention:
             trail.stream.sync()
         finally:
             store.reserve = 0
-        return all(receipt.seq is not None for receipt in receipts) and store.durable >= written
+        self._last = receipts[-1]
+        kept = all(each.seq is not None and each.stream == self._last.stream for each in receipts)
+        return kept and store.durable >= written
 
     def _run(self) -> None:
         while True:

@@ -22,6 +22,7 @@ from .chain import Chain, new_stream_id
 from .door import timestamp
 from .errors import RecordLost
 from .forking import survive_forks
+from .offspring import Birth, Offspring
 from .record import Control
 
 __all__ = ["Durability", "FailurePolicy", "Receipt", "Store", "Stream"]
@@ -170,6 +171,7 @@ class Stream:
         self._waits = durability != "relaxed" or self._policy.on_failure == "block"
         self._syncs = durability == "always"
         self._parent: dict[str, Any] | None = None
+        self._birth: Birth | None = None
         self._follow: Callable[[str], Callable[[int, str], None]] | None = None
         self._observe: Callable[[int, str], None] | None = None
         self._reset(new_stream_id())
@@ -187,6 +189,8 @@ class Stream:
         self._holder = 0
         self._stillness: Generator[None, None, None] | None = None
         self._gap = _Gap()
+        self._offspring = Offspring()
+        self._expected: Birth | None = None
 
     @property
     def id(self) -> str:
@@ -443,6 +447,7 @@ class Stream:
         self._opened = self._plain = False
         chain = Chain(new_stream_id())
         self._chain, self._head, self._in_doubt = chain, None, False
+        self._offspring = Offspring()
 
     @staticmethod
     def _tell(observe: Callable[[int, str], None], seq: int, lines: list[bytes]) -> None:
@@ -453,6 +458,8 @@ class Stream:
 
     def _open(self) -> None:
         chain = self._chain
+        if self._birth is not None:
+            self._birth.open()
         endings = self.store.begin(chain.stream)
         data = {**self._describe(), "previous": [ending.as_json() for ending in endings]}
         if self._parent is not None:
@@ -588,7 +595,8 @@ class Stream:
         finally:
             self._chain = Chain(new_stream_id())
             self._opened = self._plain = False
-            self._parent = None
+            self._parent = self._birth = None
+            self._offspring = Offspring()
 
     def _write_the_end(self) -> None:
         try:
@@ -598,7 +606,9 @@ class Stream:
                 self._under_way = [_Waiting(self._sync_failure(error))]
                 self._write()
             owed = 1 if self._gap.count else 0  # a gap record goes before this one, in the same write
-            data = {"records": self._chain.seq + owed + 1, "lost": self.lost}
+            data: dict[str, Any] = {"records": self._chain.seq + owed + 1, "lost": self.lost}
+            if silent := self._offspring.silent():
+                data["never_opened"] = silent
             self._under_way = [_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))]
             self._write()
         except BaseException:
@@ -617,6 +627,7 @@ class Stream:
             stillness = self._keep_still()
             next(stillness)
             self._stillness = stillness  # not before: until now it may be another thread that forks
+            self._expected = self._offspring.reserve() if self._opened else None
 
     def _keep_still(self) -> Generator[None, None, None]:
         thread = _get_ident()
@@ -631,6 +642,9 @@ class Stream:
     def go_on(self, child: str) -> None:
         """In the parent: note that a child was made, whose stream will be `child`."""
         stillness, self._stillness = self._stillness, None
+        birth, self._expected = self._expected, None
+        if birth is not None:
+            self._offspring.expect(child, birth)
         if stillness is not None:
             next(stillness, None)
         if self._waiting:
@@ -646,6 +660,9 @@ class Stream:
                 "seq": self._chain.seq,
                 "hash": self._chain.last_hash,
             }
+        self._birth = self._expected
+        if self._birth is not None:
+            self._birth.enter()
         for one in (*self._waiting, *self._under_way):
             one.is_over = True  # the parent writes it; here nobody is to wait for it
         self.lost = 0

@@ -270,6 +270,9 @@ class AuditTrail:
     def accompany(self, companion: Companion) -> None:
         """Have something run beside the stream. To be called before the first record."""
         self._companions = (*self._companions, companion)
+        serve: Callable[[Door], None] | None = getattr(companion, "serve", None)
+        if serve is not None:
+            serve(self.door)
         troubles: Watch | None = getattr(companion, "troubles", None)
         if troubles is not None:
             self.watch(troubles)

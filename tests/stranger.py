@@ -31,7 +31,7 @@ def read(line):
 
 
 def walk(paths):
-    streams, junk, ends, links, cuts, heads, gone = {}, {}, {}, [], set(), set(), set()
+    streams, junk, ends, links, cuts, heads, gone = {}, {}, {}, [], set(), set(), set("" if paths else "-")
     for path in paths:
         own, data, start, last = path.name[:32], path.read_bytes(), 0, None
         assert path.name == f"{own}.{int(path.name[33:-6]) or -1:06}.jsonl"
@@ -58,6 +58,7 @@ def walk(paths):
             ends |= {each["stream"]: each for each in said["previous"]} if n == 1 else {}
             links += [said["parent"]] if n == 1 and "parent" in said else []
             gone |= {said["child"]} if event == "audit.stream.fork" else set()
+            streams |= {c: {"seq": 0, "closed": c not in streams} for c in said.get("never_opened", []) if s["closed"]}
             cuts |= {(said["stream"], said["last_seq"], said["last_hash"])} if event == "audit.prune" else set()
         junk |= {own: (start, data[start:], path.name)} if data[start:] else {}
         gone |= {path.name} if data[start:] or not data else set()
@@ -69,12 +70,11 @@ def walk(paths):
     heads |= {(own, said["seq"], said["hash"]) for own, said in ends.items() if own not in streams}
     old = [p for p in links if any(p["stream"] == own and p["seq"] < seq for own, seq, _ in cuts)]
     assert all([heads <= cuts, *(p["hash"] == streams[p["stream"]]["hashes"][p["seq"]] for p in links if p not in old)])
-    lacks = gone - streams.keys() or heads or old or not streams or not all(s["closed"] for s in streams.values())
-    return "incomplete" if lacks else "intact"
+    return "incomplete" if gone - {*streams} or heads or old or not all(s["closed"] for s in streams.values()) else ""
 
 
 def verdict(directory):
     try:
-        return walk(sorted(directory.glob("*.jsonl")))
+        return walk(sorted(directory.glob("*.jsonl"))) or "intact"
     except Exception:
         return "tampered"

@@ -34,7 +34,7 @@ def _start() -> None:
         start()
     except ConfigurationError as error:
         os.write(2, f"otel-audit: {error}\n".encode("utf-8", "backslashreplace"))
-        raise SystemExit(2) from None
+        os._exit(2)  # SystemExit would be a fatal error of the interpreter here, and nothing else has run yet
 
 
 _start()

@@ -10,7 +10,7 @@ from typing import Final, Literal, TextIO
 
 from otel_audit.spelling import spell_out as escape
 
-__all__ = ["Style", "complain", "escape", "is_terminal", "paint", "say", "set_color", "warn"]
+__all__ = ["Style", "complain", "escape", "is_terminal", "note", "paint", "say", "set_color", "warn"]
 
 Style = Literal["good", "bad", "doubtful", "dim", "strong"]
 
@@ -63,6 +63,14 @@ def complain(text: str) -> None:
 def warn(text: str) -> None:
     """Print one line about what may be wrong on standard error, if that can be."""
     _mark("warning:", "doubtful", text)
+
+
+def note(text: str) -> None:
+    """Print one line about what goes on on standard error, if that can be, and at once."""
+    _mark("note:", "dim", text)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
 
 
 def _mark(mark: str, style: Style, text: str) -> None:

@@ -6,9 +6,13 @@ import argparse
 import os
 import time
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 from otel_audit.cli.output import say
 from otel_audit.units import parse_bytes, parse_seconds
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 __all__ = ["HELP", "add_arguments", "run"]
 
@@ -48,16 +52,22 @@ def run(args: argparse.Namespace) -> int:
     from otel_audit.cli.privacy import read_settings
     from otel_audit.cli.signing import settings_of_own
     from otel_audit.config import build_trail
-    from otel_audit.errors import ConfigurationError
+    from otel_audit.errors import AuditError, ConfigurationError
     from otel_audit.journal.retention import Limits
     from otel_audit.journal.writer import JournalWriter
-    from otel_audit.retention import Retention
+    from otel_audit.retention import UNSIGNED, Retention
 
     journal = Path(args.journal)
     if not journal.is_dir():
         raise ConfigurationError(f"{journal} is no directory")
     before = _journal_bytes(journal)
     given = settings_of_own(journal, args.key, lambda: read_settings(args.config), args.anchor)
+    if "signing_key_file" not in given and _is_signed(journal):
+        raise ConfigurationError(
+            f"streams in {journal} are signed, and nothing would sign the record of what is removed: to a verifier "
+            "whose policy asks for signatures that is tampering. Give --key FILE, or the settings with their "
+            "signing_key_file"
+        )
     trail = build_trail(given, {})
     store = trail.stream.store
     assert isinstance(store, JournalWriter)
@@ -66,10 +76,18 @@ def run(args: argparse.Namespace) -> int:
         removed = sum(iter(retention.prune, 0))
     finally:
         trail.close()
+    if UNSIGNED in retention.troubles():
+        raise AuditError("the record of what is to be removed could not be signed, and nothing more was removed")
     held = ", ".join(sorted(str(trouble["sink"]) for trouble in retention.troubles().values() if "sink" in trouble))
     freed = before - _journal_bytes(journal)
     say(f"{removed} files removed, {max(0, freed)} bytes less" + (f"; more is held for {held}" if held else ""))
     return 0
+
+
+def _is_signed(journal: Path) -> bool:
+    from otel_audit.integrity import CHECKPOINTS
+
+    return any((journal / CHECKPOINTS).glob("*.checkpoint"))
 
 
 def _journal_bytes(journal: os.PathLike[str]) -> int:

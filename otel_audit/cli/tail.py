@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from otel_audit.cli.output import escape, is_terminal, paint, say
+from otel_audit.cli.output import escape, is_terminal, note, paint, say
 
 if TYPE_CHECKING:
     from otel_audit.verify.following import Seen
@@ -24,7 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-n", "--lines", type=_count, default=10, metavar="N", help="last records to show (default: 10)"
     )
-    parser.add_argument("-f", "--follow", action="store_true", help="go on as records are written, until Ctrl-C")
+    parser.add_argument(
+        "-f",
+        "--follow",
+        action="store_true",
+        help="go on as records are written, until Ctrl-C; wait for what is not there yet",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,12 +39,16 @@ def run(args: argparse.Namespace) -> int:
 
     follower = Follower(args.sources)
     seen = sorted(follower.read(), key=lambda each: each.time)
-    if not follower.files:
+    if not follower.files and not args.follow:
         raise FileNotFoundError(2, "no such file, or no *.jsonl file under it", args.sources[0])
     sound = all(each.finding is None for each in seen)
     for each in seen[max(0, len(seen) - args.lines) :]:
         _print(each)
+    if args.follow and not seen:
+        note(f"waiting for the first record in {', '.join(args.sources)}")
     while args.follow:
+        if sys.stdout is not None:
+            sys.stdout.flush()  # whoever reads a pipe waits for it
         time.sleep(_POLL_SECONDS)
         for each in follower.read():
             sound = sound and each.finding is None

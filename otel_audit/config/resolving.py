@@ -12,7 +12,7 @@ from otel_audit.sinks.urls import nearest
 
 from .settings import CONFIG_VARIABLE, PREFIX, SCHEMA, SECRET_VARIABLES, START_VARIABLES, Settings
 
-__all__ = ["DEFAULT", "Effective", "resolve"]
+__all__ = ["DEFAULT", "Effective", "find_unknown", "resolve"]
 
 DEFAULT: Final = "default"
 
@@ -86,12 +86,17 @@ def _from_environment(environ: Mapping[str, str], wrong: list[str]) -> _Layer:
         text = environ.get(variable)
         if text is not None and (text.strip() or setting.kind.empty):
             layer[setting.name] = _Given(text, variable, variable)
-    known = {*variables, CONFIG_VARIABLE, *SECRET_VARIABLES, *START_VARIABLES}
-    for variable in environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            own = (name for name in known if name.startswith(PREFIX))
-            wrong.append(f"{variable}: there is no such variable{nearest(variable, own)}")
+    wrong += find_unknown(environ)
     return layer
+
+
+def find_unknown(environ: Mapping[str, str]) -> list[str]:
+    """Return what is to be said of each variable that looks like one of ours and is none; it names the nearest one."""
+    variables = (each.variable for each in SCHEMA.values() if each.variable)
+    known = {*variables, CONFIG_VARIABLE, *SECRET_VARIABLES, *START_VARIABLES}
+    own = [name for name in known if name.startswith(PREFIX)]
+    unknown = [variable for variable in environ if variable.startswith(PREFIX) and variable not in known]
+    return [f"{variable}: there is no such variable{nearest(variable, own)}" for variable in unknown]
 
 
 def _from_config(given: Any, environ: Mapping[str, str], wrong: list[str]) -> _Layer:

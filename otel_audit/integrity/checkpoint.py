@@ -23,7 +23,7 @@ from typing import Final
 from otel_audit.errors import AuditError
 from otel_audit.integrity.durable import replace_file
 from otel_audit.integrity.merkle import HASH_SIZE
-from otel_audit.integrity.note import MAX_NOTE, NoteError, decode_base64, parse_note
+from otel_audit.integrity.note import MAX_NOTE, Note, NoteError, decode_base64, parse_note
 
 __all__ = [
     "WINDOW",
@@ -124,9 +124,20 @@ class HeadFile:
         Raises:
             EquivocationError: the file does not hold a checkpoint.
         """
+        note = self.read_note()
+        return None if note is None else Checkpoint.parse(note.text)
+
+    def read_note(self) -> Note | None:
+        """Return the last head with its signatures, none of them checked; None where nothing was signed yet.
+
+        Raises:
+            EquivocationError: the file does not hold a checkpoint.
+        """
         try:
             with open(self.path, "rb") as file:
-                return Checkpoint.parse(parse_note(file.read(MAX_NOTE + 1)).text)
+                note = parse_note(file.read(MAX_NOTE + 1))
+            Checkpoint.parse(note.text)
+            return note
         except FileNotFoundError:
             return None
         except NoteError as error:

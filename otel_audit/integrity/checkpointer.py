@@ -188,6 +188,11 @@ class Checkpointer:
             for publisher in self._publishers:
                 publisher.close(max(0.0, deadline - time.monotonic()))
 
+    @property
+    def signed(self) -> int:
+        """How many records, from the first on, the last signed checkpoint covers."""
+        return 0 if self._last is None else self._last.size
+
     def troubles(self) -> dict[str, Mapping[str, Any]]:
         """Return what is wrong with anchors now: a key for each trouble -> cause and details."""
         found = {each.name: each.troubles() for each in self._publishers}

@@ -170,10 +170,15 @@ class StreamIntegrity:
         """Number of the closing record, once it was taken."""
         return self._closed
 
-    def finish(self, *, chained: bool = True, keyed: int = 0) -> Verdict:
-        """Return the verdict. `chained`: the chain of hashes held; `keyed`: so many records have good marks."""
+    def sum_up(self) -> int:
+        """Return how many records, from the first on, a trusted signature covers. To be called behind the last one."""
         self._check_stops((self._tree.size, 2**62, True))
         self._tree.fold(self._tree.size)
+        return self._signed
+
+    def finish(self, *, chained: bool = True, keyed: int = 0) -> Verdict:
+        """Return the verdict. `chained`: the chain of hashes held; `keyed`: so many records have good marks."""
+        self.sum_up()
         for stop in self._stops:
             self._report_truncated(stop)
         for stop in self._mismatched:

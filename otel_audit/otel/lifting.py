@@ -15,6 +15,7 @@ from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk._logs import ReadableLogRecord, ReadWriteLogRecord
 
 from otel_audit.canonical import Alteration
+from otel_audit.context import refuse_self_made
 from otel_audit.door import Door
 from otel_audit.record import AUDIT_MEMBERS
 
@@ -38,6 +39,9 @@ def lift(door: Door, record: ReadableLogRecord | ReadWriteLogRecord, attributes:
 
     Args:
         attributes: the record's attributes, as the processor found them.
+
+    Raises:
+        SelfMade: it comes out of the delivery of this door's own records.
     """
     inner = record.log_record
     scope = record.instrumentation_scope
@@ -56,6 +60,7 @@ def lift(door: Door, record: ReadableLogRecord | ReadWriteLogRecord, attributes:
         and (head := door.admit_plain(when, attributes, level, logger, body, trace)) is not None
     ):
         return head
+    refuse_self_made(door)
     level, when = _level(inner), _time(inner, notes)
     data = dict(attributes)
     name = inner.event_name

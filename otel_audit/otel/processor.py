@@ -13,6 +13,7 @@ from opentelemetry.sdk._logs import LogRecordProcessor, ReadWriteLogRecord
 
 from otel_audit import twice
 from otel_audit.config import current_trail
+from otel_audit.context import SelfMade
 from otel_audit.errors import ConfigurationError
 from otel_audit.notices import notice
 from otel_audit.trail import AuditTrail
@@ -128,6 +129,8 @@ class AuditLogRecordProcessor(LogRecordProcessor):
             trail = self._trail or current_trail()
             sealed_before = twice.watching and twice.take_sealed("handler", trail, *_call(log_record))
             head = None if sealed_before else lift(trail.door, log_record, attributes)
+        except SelfMade:
+            head = None
         except Exception as error:  # noqa: BLE001 - the caller asked for a log line: what goes wrong here is ours
             self._fail(error)
             head = None

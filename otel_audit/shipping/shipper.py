@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Final, NamedTuple
 
+from ..context import deliver_for
 from ..journal.reader import Position, Stretch
 from ..notices import notice
 from ..redaction.text import mask_text
@@ -52,6 +53,8 @@ class SinkHealth(NamedTuple):
     """Time of the oldest record that is known not to be confirmed."""
     confirmed: int = 0
     """Number of the last confirmed record of the stream that this process writes; 0 for none."""
+    left_out: int = 0
+    """Logging calls from inside the sink's own delivery, of which no record was made."""
 
 
 class Shipper:
@@ -95,6 +98,7 @@ class Shipper:
         self._poll = poll
         self._backoff = backoff or Backoff()
         self._report = report
+        self._door: object = None
         self._abandoned: list[Sink | None] = []
         self.timed: Callable[[float], object] | None = None
         """Told, in this shipper's thread, how many seconds each batch took that the sink did not fail at."""
@@ -123,6 +127,11 @@ class Shipper:
         self._error: str | None = None
         self._oldest: str | None = None
         self._delivered = 0
+        self._left_out = 0
+
+    def serve(self, door: object) -> None:
+        """Be told which door the records come through: what the sink logs while it delivers them is none of them."""
+        self._door = door
 
     def __repr__(self) -> str:
         return f"<Shipper {self.name}>"
@@ -215,14 +224,32 @@ class Shipper:
         lane = None if self._own is None else self._lanes.get(self._own())
         confirmed = 0 if lane is None else lane.confirmed.seq
         return SinkHealth(
-            self.required, self._delivered, refused, self._failing_since, self._error, self._oldest, confirmed
+            self.required,
+            self._delivered,
+            refused,
+            self._failing_since,
+            self._error,
+            self._oldest,
+            confirmed,
+            self._left_out,
         )
 
     def _has(self, stream: str, seq: int) -> bool:
         lane = self._lanes.get(stream)
         return stream in self._done or (lane is not None and lane.confirmed.seq >= seq)
 
+    def _leave_out(self) -> None:
+        self._left_out += 1
+        if self._left_out == 1:
+            notice(
+                f"sink {self.name} logs into the trail that it delivers: no record is made of that, for each batch "
+                "would make the next one",
+                subject=f"{self.name} logs",
+            )
+
     def _run(self) -> None:
+        if self._door is not None:
+            deliver_for(self._door, self._leave_out)
         while True:
             while not self._stop.is_set():
                 if not self._try_to_ship():

@@ -49,6 +49,10 @@ class Cut:
     last_hash: str
     tree: tuple[str, ...] = ()
     """The Merkle tree's complete subtrees over these records, largest first, where they were signed."""
+    by: str = ""
+    """The stream that the record stands in."""
+    at: int = 0
+    """... and its number there."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -120,6 +124,9 @@ def _close(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
     if lost > span.lost:
         span.report("RECORDS_LOST", line, entry.seq, detail=f"{lost} lost in all, by the closing record's count")
         span.lost = lost
+    if "never_opened" in data:
+        said = _typed(data["never_opened"], list)[:_MOST_LINKS]
+        span.never_opened = frozenset(each for each in said if isinstance(each, str))
 
 
 def _fork(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
@@ -129,7 +136,8 @@ def _fork(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
 
 def _prune(span: Span, entry: Entry, data: dict[str, Any], line: int) -> None:
     tree = tuple(_hex(each, 64) for each in _typed(data.get("tree", []), list)[:_DEEPEST_TREE])
-    span.cuts.append(Cut(_hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64), tree))
+    stream, last_seq, last_hash = _hex(data["stream"], 32), _typed(data["last_seq"], int), _hex(data["last_hash"], 64)
+    span.cuts.append(Cut(stream, last_seq, last_hash, tree, span.stream, entry.seq))
     del span.cuts[:-_MOST_LINKS]  # a later cut of a stream stands for those before it
 
 

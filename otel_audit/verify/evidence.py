@@ -180,14 +180,33 @@ class Evidence:
                 self._waiting[span.stream].append(trace)
                 self._follow(span.stream)
 
+    def follow_pruned(self, streams: Iterable[Stream], cuts_of: Callable[[str], Sequence[Cut]]) -> None:
+        """Follow the streams whose beginnings were removed as well. To be called when everything was taken."""
+        for stream in streams:
+            if self._waiting.get(stream.id) and stream.id not in self._streams:
+                self._follow_pruned(stream, cuts_of(stream.id))
+
+    def vouches_for(self, cut: Cut, stream: Stream) -> bool:
+        """Tell whether the record of a removal may excuse what is missing: it is signed, or need not be.
+
+        The end of a stream that was killed is not signed, and whoever removed records could write one behind it. The
+        writer removes nothing before its record is signed. `stream` is the one that the record stands in.
+        """
+        policy, followed = self._asked.policy, self._streams.get(cut.by)
+        if policy is None or (followed is not None and followed.integrity.sum_up() >= cut.at):
+            return True
+        from otel_audit.integrity.checkpoint import birth_of
+
+        # Neither can be dated back alone: the time of the record, and that at which what it removes began.
+        latest = max(span.latest for span in stream.spans)
+        return not policy.demands_signature(max(seconds_between(_EPOCH, latest), birth_of(cut.stream)))
+
     def finish(self, streams: Mapping[str, Stream], cuts_of: Callable[[str], Sequence[Cut]]) -> dict[str, Proved]:
         """Report what was found, and return how far each stream's proof reaches. Pins are moved, not saved."""
         tampered = self._tampered(streams.values())
         doubtful = self._check_numbers(streams)
         proved = {}
         for stream in streams.values():
-            if self._waiting.get(stream.id) and stream.id not in self._streams:
-                self._follow_pruned(stream, cuts_of(stream.id))
             chained = stream.id not in tampered
             followed = self._streams.get(stream.id)
             if followed is None:

@@ -114,13 +114,19 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     "NO_OPEN": Code(_T, "The first record of the stream is not the one that opens it.", _KEEP),
     "HEAD_CUT": Code(
         _T,
-        "The beginning of the stream is missing, and no record of an intact stream says that retention removed it.",
+        "The beginning of the stream is missing, and no record of an intact stream says that retention removed it, "
+        "or none that is signed where the policy asks for signatures.",
         "If older files exist, check them together with these. " + _KEEP,
     ),
     # What the streams say of each other.
     "TRUNCATED": Code(_T, "The stream once was longer: a later stream recorded where it had ended.", _KEEP),
     "EXTENDED": Code(_T, "Records were added behind the end that a later stream recorded.", _KEEP),
-    "LINK_MISMATCH": Code(_T, "Another stream recorded a different hash for this record: history was replaced.", _KEEP),
+    "LINK_MISMATCH": Code(
+        _T,
+        "Another stream recorded a different hash for this record, or that there is no such stream: history was "
+        "replaced.",
+        _KEEP,
+    ),
     "MISSING_STREAM": Code(
         _T,
         "A stream that another one follows is not here: its files were removed.",
@@ -140,7 +146,8 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     ),
     "CHILD_NOT_FOUND": Code(
         _I,
-        "A fork was announced, but the child's stream is not here. A child that never logs has none.",
+        "A fork was announced, but the child's stream is not here, and its parent's closing record does not say that "
+        "it never had one: the parent was killed, or the child outlived it.",
         "If the child should have logged, look for its stream.",
     ),
     "LINK_UNCHECKED": Code(
@@ -150,7 +157,8 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     ),
     "PRUNED": Code(
         _I,
-        "Retention removed the beginning of the stream, and said so in a record.",
+        "Retention removed the beginning of the stream, and said so in a record; a signed one, if the policy asks for "
+        "signatures.",
         "Nothing, if the policy agrees.",
     ),
     "TORN_TAIL": Code(
@@ -260,6 +268,11 @@ CHAIN_CODES: Final[dict[str, Code]] = {
     "REPEATED_LINES": Code(
         Severity.NOTE,
         "A segment begins with the last lines of the one before, as after a failed sync, and a record says why.",
+        "Nothing.",
+    ),
+    "CHILD_SILENT": Code(
+        Severity.NOTE,
+        "Forked children ended without recording anything, says their parent's closing record: they have no streams.",
         "Nothing.",
     ),
     "IDENTICAL_COPIES": Code(

@@ -36,6 +36,7 @@ class Follower:
         self.files: dict[str, int] = {}
         """Each file, and how far it was read."""
         self._paths = list(paths)
+        self._looked = False
         self._shared = Shared(Findings())
         self._spans: dict[str, Span] = {}
 
@@ -45,7 +46,7 @@ class Follower:
         Raises:
             ConfigurationError: it is a bucket that is to be followed.
         """
-        begun = bool(self.files)
+        begun, self._looked = self._looked, True
         if any(map(is_archive, self._paths)):
             raise ConfigurationError("what is in a bucket does not grow line by line: follow the journal, or `verify`")
         for source in find_sources(self._paths):

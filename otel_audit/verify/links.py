@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from otel_audit.record import Control
 
@@ -33,6 +33,7 @@ class Links:
         self._segments: defaultdict[str, list[Reading]] = defaultdict(list)
         self._claims: defaultdict[str, list[Claim]] = defaultdict(list)
         self._cuts: defaultdict[str, list[Cut]] = defaultdict(list)
+        self._unsigned_cuts: defaultdict[str, list[Cut]] = defaultdict(list)
         self._judged_tails: set[str] = set()
         self._journals = {
             os.path.dirname(reading.source.path) for reading in readings if reading.source.stream is not None
@@ -51,6 +52,13 @@ class Links:
     def cuts_of(self, stream: str) -> list[Cut]:
         """Return what intact streams say that retention removed of this one."""
         return self._cuts.get(stream, [])
+
+    def leave_out_cuts(self, is_vouched_for: Callable[[Cut], bool]) -> None:
+        """Let no record of a removal excuse anything that is not vouched for. To be called before `check`."""
+        given, self._cuts = self._cuts, defaultdict(list)
+        for stream, cuts in given.items():
+            for cut in cuts:
+                (self._cuts if is_vouched_for(cut) else self._unsigned_cuts)[stream].append(cut)
 
     def check(self) -> None:
         """Report everything that does not fit, or that is not there."""
@@ -78,6 +86,7 @@ class Links:
         else:
             found = self._add("HEAD_CUT", span.file, span.first_line, stream.id, 1, count=missing)
             found.expected, found.actual = "1", str(first.seq)
+            found.detail = self._unsigned_excuse(stream.id, lambda cut: cut.last_seq == missing)
 
     def _check_end(self, stream: Stream) -> None:
         last = stream.last
@@ -89,11 +98,22 @@ class Links:
                 found.detail = f"stream {ends[0].by} recorded this same end when it began"
 
     def _check_children(self, stream: Stream) -> None:
+        silent = frozenset().union(*(span.never_opened for span in stream.spans))
+        without = 0
         for span in stream.spans:
             for fork in span.forks:
-                if fork.child not in self.streams and fork.child not in self._cuts:
+                if fork.child in self.streams:
+                    if fork.child in silent:
+                        found = self._add("LINK_MISMATCH", span.file, fork.line, fork.child, 1)
+                        found.expected = "no stream"
+                        found.detail = f"by the closing record of stream {stream.id}, its parent"
+                elif fork.child in silent:
+                    without += 1
+                elif not self._cuts.get(fork.child):
                     found = self._add("CHILD_NOT_FOUND", span.file, fork.line, stream.id, fork.seq)
                     found.detail = f"child {fork.child}"
+        if without:
+            self._add("CHILD_SILENT", stream.last.file, None, stream.id, stream.closed_at, count=without)
 
     def _check_claim(self, claim: Claim) -> None:
         if claim.torn is not None:
@@ -135,7 +155,16 @@ class Links:
         elif self._is_elsewhere(claim):
             self._contradict("STREAM_NOT_GIVEN", claim, 1)
         else:
-            self._contradict("MISSING_STREAM", claim, 1, expected=f"{claim.seq} records")
+            found = self._contradict("MISSING_STREAM", claim, 1, expected=f"{claim.seq} records")
+            if excuse := self._unsigned_excuse(claim.stream, lambda cut: _covers(cut, claim)):
+                found.detail += f"; {excuse}"
+
+    def _unsigned_excuse(self, stream: str, fits: Callable[[Cut], bool]) -> str:
+        """Return what to say of a removal that a record tells of and no signature covers, if there is one."""
+        cut = next((cut for cut in self._unsigned_cuts.get(stream, ()) if fits(cut)), None)
+        if cut is None:
+            return ""
+        return f"record {cut.at} of stream {cut.by} says that they were removed, and no signature covers that record"
 
     def _is_elsewhere(self, claim: Claim) -> bool:
         """Tell whether the stream of a claim need not be here: this is no journal, or not all of one was given."""
@@ -145,11 +174,12 @@ class Links:
 
     def _contradict(
         self, code: str, claim: Claim, seq: int, *, expected: str | None = None, actual: str | None = None
-    ) -> None:
+    ) -> Finding:
         """Report about the stream that a claim is about, at the place where the claim stands."""
         found = self._add(code, claim.file, claim.line, claim.stream, seq)
         found.expected, found.actual = expected, actual
         found.detail = f"by the first record of stream {claim.by}"
+        return found
 
     def _check_torn_claim(self, claim: Claim, name: str) -> None:
         reading = next((each for each in self._segments[claim.stream] if each.source.name == name), None)

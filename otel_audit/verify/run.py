@@ -191,6 +191,8 @@ def _check_together(
     lookup.run()
     _set_aside(streams.values(), readings, findings)
     links = Links(streams, readings, findings, lookup)
+    evidence.follow_pruned(streams.values(), links.cuts_of)
+    links.leave_out_cuts(lambda cut: evidence.vouches_for(cut, streams[cut.by]))
     links.check()
     lookup.run()
     return links

@@ -110,6 +110,8 @@ class Span:
         self.claims: list[Claim] = []
         self.cuts: list[Cut] = []
         self.forks: list[Fork] = []
+        self.never_opened: frozenset[str] = frozenset()
+        """Children that ended without opening their stream, by the closing record."""
         self.damaged_head = 0
         """Damaged lines before the first good record."""
         self.damaged_tail = 0

@@ -266,6 +266,30 @@ def test_tail_follows_new_records_and_new_segments(tmp_path: Path) -> None:
         tail.terminate()
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["empty directory", "no such directory"])
+def test_tail_waits_for_the_first_record_and_shows_all_from_it_on(tmp_path: Path, is_there: bool) -> None:
+    journal = tmp_path / "journal"
+    if is_there:
+        journal.mkdir()
+    writer = Writer().open()
+    writer.event(1)
+    command = [sys.executable, "-m", "otel_audit", "tail", "-n", "1", "-f", str(journal)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as tail:
+        assert tail.stdout is not None
+        assert tail.stderr is not None
+        assert tail.stderr.readline().decode() == f"note: waiting for the first record in {journal}\n"
+        written = tmp_path / "written"
+        segment = put(written, writer)
+        if is_there:
+            segment.rename(journal / writer.segment())
+        else:
+            written.rename(journal)
+        assert b"\tok\taudit.stream.open\t" in tail.stdout.readline()
+        assert b"\tok\tinvoice.delete\talice1\t" in tail.stdout.readline()
+        tail.terminate()
+        assert tail.stderr.read() == b""
+
+
 def test_show_prints_a_record_and_how_it_hangs_together(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", f"{whole().stream}-7", str(journal)]) == 0
     out = capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -37,6 +38,12 @@ def heard(trail: AuditTrail) -> Iterator[logging.Logger]:
     logging.disable(logging.NOTSET)
     for name in (above.name, logger.name):
         del manager.loggerDict[name]
+
+
+def wait_for_ticks(trail: AuditTrail) -> None:
+    ticks: list[int] = []
+    trail.watch(lambda: ticks.append(1) or {})  # type: ignore[func-returns-value]
+    eventually(lambda: len(ticks) > 2)
 
 
 def disable_existing(logger: logging.Logger) -> Callable[[], None]:
@@ -123,6 +130,133 @@ def test_a_silenced_logger_is_noticed_and_its_recovery_too(
     assert (report.exit_code, codes(report)) == (3, {"PIPELINE_DEGRADED"})
 
 
+class Shut:
+    """A filter that lets nothing through as long as it is shut, and keeps what it was asked about."""
+
+    def __init__(self, *, shut: bool = True) -> None:
+        self.shut = shut
+        self.asked: list[str] = []
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.asked.append(record.getMessage())
+        return not self.shut
+
+
+def place_of(heard: logging.Logger, by: str) -> logging.Filterer:
+    assert heard.parent is not None
+    return heard if by == "filter" else heard.parent.handlers[0]
+
+
+def log_until(logger: logging.Logger, journal: Path, event: str, *, at_most: int = 400) -> list[dict]:
+    """Go on logging, as a program does, until the canary has said something."""
+    for number in range(at_most):
+        logger.info("event %s", number)
+        if found := data_of(journal, event):
+            return found
+        time.sleep(0.01)
+    raise AssertionError(f"no {event} within {at_most} events")
+
+
+@pytest.mark.parametrize("by", ["filter", "handler filter"])
+def test_a_filter_that_drops_everything_is_noticed_and_its_recovery_too(
+    heard: logging.Logger, trail: AuditTrail, journal: Path, by: str
+) -> None:
+    place, shut = place_of(heard, by), Shut()
+    place.addFilter(shut)
+    (found,) = log_until(heard, journal, "audit.pipeline.degraded")
+    assert found == {"cause": "logger silenced", "logger": heard.name, "by": by}
+    assert not trail.health().ok
+    shut.shut = False
+    (over,) = log_until(heard, journal, "audit.pipeline.recovered")
+    assert over == found
+    assert trail.health().ok
+
+
+@pytest.mark.parametrize("by", ["filter", "handler filter"])
+def test_a_shut_filter_that_is_taken_away_is_the_end_of_it(
+    heard: logging.Logger, trail: AuditTrail, journal: Path, by: str
+) -> None:
+    place, shut = place_of(heard, by), Shut()
+    place.addFilter(shut)
+    log_until(heard, journal, "audit.pipeline.degraded")
+    place.removeFilter(shut)
+    eventually(lambda: data_of(journal, "audit.pipeline.recovered"))
+    eventually(lambda: "filter" not in heard.__dict__)
+
+
+@pytest.mark.parametrize("by", ["filter", "handler filter"])
+def test_filters_are_asked_about_real_records_alone(
+    heard: logging.Logger, trail: AuditTrail, journal: Path, by: str
+) -> None:
+    """One that counts, or drops what it has seen, would answer otherwise after a question of ours."""
+    spy = Shut(shut=False)
+    place_of(heard, by).addFilter(spy)
+    wait_for_ticks(trail)
+    heard.info("one")
+    wait_for_ticks(trail)
+    heard.info("two")
+    assert spy.asked == ["one", "two"]
+
+
+@pytest.mark.parametrize("by", ["filter", "handler filter"])
+def test_a_filter_that_leaves_out_some_records_is_doing_its_work(
+    heard: logging.Logger, trail: AuditTrail, journal: Path, by: str
+) -> None:
+    place_of(heard, by).addFilter(lambda record: "event 0" in record.getMessage())
+    heard.info("event 0")
+    wait_for_ticks(trail)
+    heard.info("event 0")
+    for number in range(1, 200):
+        heard.info("event %s", number)
+    wait_for_ticks(trail)
+    assert data_of(journal, "audit.pipeline.degraded") == []
+
+
+@pytest.mark.parametrize("by", ["filter", "handler filter"])
+def test_a_filter_that_was_there_before_the_first_record_let_that_through(
+    trail: AuditTrail, journal: Path, by: str
+) -> None:
+    logger = logging.getLogger(f"filtered{uuid.uuid4().hex}")
+    logger.propagate = False
+    logger.setLevel("DEBUG")
+    handler = AuditHandler(trail)
+    logger.addHandler(handler)
+    (logger if by == "filter" else handler).addFilter(lambda record: record.getMessage() == "once")
+    try:
+        logger.info("once")
+        wait_for_ticks(trail)
+        for _ in range(20):
+            logger.info("again")
+        wait_for_ticks(trail)
+        assert data_of(journal, "audit.pipeline.degraded") == []
+    finally:
+        del logging.root.manager.loggerDict[logger.name]
+
+
+def test_what_one_filter_dropped_is_not_laid_at_the_next_ones_door(
+    heard: logging.Logger, trail: AuditTrail, journal: Path
+) -> None:
+    shut = Shut()
+    heard.addFilter(shut)
+    log_until(heard, journal, "audit.pipeline.degraded")
+    heard.removeFilter(shut)
+    eventually(lambda: data_of(journal, "audit.pipeline.recovered"))
+    heard.addFilter(Shut())
+    wait_for_ticks(trail)
+    assert len(data_of(journal, "audit.pipeline.degraded")) == 1
+
+
+def test_what_a_filter_drops_below_the_level_that_was_heard_is_no_silence(
+    heard: logging.Logger, trail: AuditTrail, journal: Path
+) -> None:
+    heard.addFilter(lambda record: record.levelno >= logging.INFO)
+    wait_for_ticks(trail)
+    for _ in range(20):
+        heard.debug("never heard")
+    wait_for_ticks(trail)
+    assert data_of(journal, "audit.pipeline.degraded") == []
+
+
 def test_basic_config_with_force_is_noticed(journal: Path) -> None:
     with open_trail(journal) as trail:
         root = logging.root
@@ -143,9 +277,7 @@ def test_a_logger_that_speaks_louder_than_it_was_heard_is_not_silenced(
     heard: logging.Logger, trail: AuditTrail, journal: Path
 ) -> None:
     heard.setLevel("INFO")  # it was heard at INFO: nothing that spoke is silent now
-    ticks: list[int] = []
-    trail.watch(lambda: ticks.append(1) or {})  # type: ignore[func-returns-value]
-    eventually(lambda: len(ticks) > 2)
+    wait_for_ticks(trail)
     assert data_of(journal, "audit.pipeline.degraded") == []
 
 
@@ -153,9 +285,7 @@ def test_records_that_come_through_a_queue_say_nothing_of_their_logger(trail: Au
     """The logger that they name has no audit handler, and never had."""
     names = set(logging.root.manager.loggerDict)
     AuditHandler(trail).handle(logging.makeLogRecord({"name": "elsewhere.entirely", "levelno": 20}))
-    ticks: list[int] = []
-    trail.watch(lambda: ticks.append(1) or {})  # type: ignore[func-returns-value]
-    eventually(lambda: len(ticks) > 2)
+    wait_for_ticks(trail)
     assert data_of(journal, "audit.pipeline.degraded") == []
     assert set(logging.root.manager.loggerDict) == names, "looking at a logger made one"
 

@@ -10,7 +10,7 @@ import pytest
 
 from otel_audit.cli.__main__ import main
 from otel_audit.integrity.checkpoint import Checkpoint
-from otel_audit.integrity.note import open_note, parse_note
+from otel_audit.integrity.note import open_note, parse_note, short_vkey
 from otel_audit.integrity.policy import Policy, read_vkey
 from otel_audit.integrity.statements import Revocation, Rotation
 
@@ -101,6 +101,38 @@ def test_a_head_signed_by_hand_must_extend_the_last_one(
     assert "nothing is signed" in capsys.readouterr().err
     segment.write_bytes(b"".join(journal.lines[9:14]))
     assert main(arguments) == 2
+
+
+@pytest.mark.parametrize("name", [NAME, "else.example/audit"])
+def test_another_key_does_not_replace_what_was_signed_last(
+    tmp_path: Path, journal: Any, key: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    other = tmp_path / "other"
+    assert main(["keys", "generate", str(other), "--name", name]) == 0
+    arguments = ["checkpoint", str(journal.directory), journal.stream]
+    assert main([*arguments, "--key", str(key)]) == 0
+    state = journal.directory / "checkpoints" / f"{journal.stream}.checkpoint"
+    before = state.read_bytes()
+    capsys.readouterr()
+    assert main([*arguments, "--key", str(other)]) == 2
+    said = capsys.readouterr()
+    assert (said.out, state.read_bytes()) == ("", before)
+    assert short_vkey(Path(f"{key}.vkey").read_text().strip()) in said.err
+    advised = said.err.rpartition("--state ")[2].strip()
+    assert main([*arguments, "--key", str(other), "--state", advised]) == 0
+    assert state.read_bytes() == before
+    assert main([*arguments, "--key", str(key)]) == 0
+
+
+def test_a_head_that_two_keys_signed_needs_both_again(
+    tmp_path: Path, journal: Any, key: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = tmp_path / "other"
+    assert main(["keys", "generate", str(other), "--name", NAME]) == 0
+    arguments = ["checkpoint", str(journal.directory), journal.stream, "--key", str(key)]
+    assert main([*arguments, "--key", str(other)]) == 0
+    assert main(arguments) == 2
+    assert main([*arguments, "--key", str(other)]) == 0
 
 
 @pytest.mark.parametrize("place", ["content", "hash", "order", "other stream"])

@@ -11,15 +11,20 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from otel_audit.config import build_trail
 from otel_audit.integrity import keys
 from otel_audit.integrity.note import parse_note
 from otel_audit.integrity.opening import open_signer
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.signatures import CosignatureSigner, sign_note
 from otel_audit.integrity.statements import Revocation, Rotation
+from otel_audit.journal.retention import Limits
+from otel_audit.journal.writer import JournalWriter
+from otel_audit.retention import Retention
 from otel_audit.verify import verify
 from tests.integrity.site import CHECKPOINT, NAME, Log, Site, build, forged_signature, main_to
 
@@ -167,6 +172,57 @@ def more_is_removed_than_was_recorded(site: Site) -> None:
     the_beginning_of_a_stream_is_pruned(site)
     path = next(site.journal.glob("*.000004.jsonl"))
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[10:]))
+
+
+def killed(site: Site) -> Log:
+    """The last stream as a kill leaves it some records behind its last checkpoint."""
+    log = last(site)
+    log.lines = log.lines[: log.roll_back_to(1) + 5]
+    return log
+
+
+def forge_prune(log: Log, gone: Log, end: dict[str, Any] | None = None) -> None:
+    """Write behind the end of a stream that retention removed another one up to a record; remove what is kept of it."""
+    end = end or gone.records[-1]
+    cut = {"first_seq": 1, "last_hash": end["hash"], "last_seq": end["seq"], "reason": "older than 3600 s"}
+    forged = {
+        **log.records[-1],
+        "data": {**cut, "segments": [gone.path.name], "stream": gone.stream},
+        "event_name": "audit.prune",
+    }
+    log.seal_anew([*log.records, forged])
+    for path in [*gone.path.parent.rglob(f"{gone.stream}.*"), gone.anchored]:
+        path.unlink(missing_ok=True)
+
+
+@case("11", 1, "MISSING_STREAM")
+def a_stream_is_removed_and_a_removal_forged_in_an_unsigned_end(site: Site) -> None:
+    site.forget_outside()
+    forge_prune(killed(site), site.logs[0])
+
+
+@case("11", 1, "PIN_MISSING_LOG")
+def a_pinned_stream_is_removed_and_a_removal_forged_in_an_unsigned_end(site: Site) -> None:
+    forge_prune(killed(site), site.logs[0])
+
+
+@case("11", 1, "HEAD_CUT")
+def a_beginning_is_removed_and_a_removal_forged_in_an_unsigned_end(site: Site) -> None:
+    site.forget_outside()
+    log, first = killed(site), site.logs[0]
+    whole = first.lines
+    forge_prune(log, first, json.loads(whole[99]))
+    first.lines = whole[100:]
+
+
+@case("11", 1, "MISSING_STREAM")
+def a_removal_is_forged_in_a_stream_that_nobody_signed(site: Site) -> None:
+    site.forget_outside()
+    trail = build_trail({"journal": str(site.journal), "sinks": [], "heartbeat": 0}, {})
+    store = trail.stream.store
+    assert isinstance(store, JournalWriter)
+    Retention(trail, store, Limits(size=0), opens=True).prune()
+    trail.close()
 
 
 @case("11", 1, "PIN_MISSING_LOG")
@@ -710,6 +766,38 @@ def test_11_what_prune_records_is_signed_and_anchored_as_the_settings_say(
     report = verify([site.journal], policy=Policy.load(site.policy), anchors=[site.anchor])
     assert set(report.findings.counts()) == {"PRUNED"}
     assert len([*site.anchor.iterdir()]) == before + 1
+
+
+def test_11_prune_without_a_key_is_refused_where_streams_are_signed(site: Site) -> None:
+    before = sorted(path.name for path in site.journal.glob("*.jsonl"))
+    out = site.directory / "pruned"
+    assert main_to(out, ["prune", str(site.journal), "--keep-bytes", "1000"]) == 2
+    assert "are signed" in out.with_suffix(".err").read_text()
+    assert "--key" in out.with_suffix(".err").read_text()
+    assert sorted(path.name for path in site.journal.glob("*.jsonl")) == before
+
+
+@pytest.mark.parametrize(
+    ("since", "code"), [("2100-01-01T00:00:00Z", "PRUNED"), ("2020-01-01T00:00:00Z", "MISSING_STREAM")]
+)
+def test_11_an_unsigned_record_excuses_where_the_policy_asks_for_no_signature(
+    site: Site, since: str, code: str
+) -> None:
+    site.forget_outside()
+    forge_prune(killed(site), site.logs[0])
+    vkey = Path(f"{site.key}.vkey").read_text().strip()
+    policy = Policy.parse(f"log {vkey}\nquorum none\n#! signed since {since}\n".encode())
+    assert code in verify([site.journal], policy=policy).findings.counts()
+
+
+def test_11_the_record_that_excuses_nothing_is_named(site: Site) -> None:
+    site.forget_outside()
+    log = killed(site)
+    forge_prune(log, site.logs[0])
+    report = verify([site.journal], policy=Policy.load(site.policy))
+    (found,) = [each for each in report.findings.listed if each.code == "MISSING_STREAM"]
+    said = f"record {log.records[-1]['seq']} of stream {log.stream} says that they were removed"
+    assert said in found.detail
 
 
 def test_70_copies_that_disagree_are_told_apart(site: Site, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from otel_audit import retention
+from otel_audit.checkpoints import Checkpoints
 from otel_audit.config import build_trail
-from otel_audit.errors import ConfigurationError
+from otel_audit.errors import AuditError, ConfigurationError
+from otel_audit.integrity import keys
+from otel_audit.integrity.opening import open_signer
+from otel_audit.integrity.policy import Policy
+from otel_audit.integrity.signatures import Signature, Signer
 from otel_audit.journal.cursor import Cursor
 from otel_audit.journal.files import list_streams, segment_name
 from otel_audit.journal.progress import last_seqs
@@ -25,6 +31,7 @@ from otel_audit.journal.retention import Limits
 from otel_audit.journal.writer import JournalWriter
 from otel_audit.retention import Retention
 from otel_audit.trail import AuditTrail
+from otel_audit.verify import verify
 from tests import stranger
 from tests.writer.trails import codes, data_of, eventually, open_trail, run_python, verified
 
@@ -502,3 +509,71 @@ def test_whatever_happens_a_pruned_journal_is_never_tampered_with(tmp_path_facto
     report = verified(journal)
     assert report.exit_code in {0, 3}, report.findings.listed
     assert stranger.verdict(journal) == {0: "intact", 3: "incomplete"}[report.exit_code]
+
+
+class Mute:
+    """A signer that can be made to fail, as a key service that is down does."""
+
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self.fails = False
+        self.name, self.vkey = signer.name, signer.vkey
+
+    def sign(self, text: str, *, time: int, final: bool = False) -> Signature:
+        if self.fails:
+            raise AuditError("the key service is down")
+        return self._signer.sign(text, time=time, final=final)
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Mute:
+    keys.generate(tmp_path / "key.pem", "shop.example/audit")
+    return Mute(open_signer(tmp_path / "key.pem"))
+
+
+@contextmanager
+def signed(journal: Path, signer: Mute) -> Iterator[AuditTrail]:
+    with open_trail(journal) as trail:
+        directory = journal / "checkpoints"
+        trail.accompany(Checkpoints(trail, [signer], directory=directory, interval=3600.0, every=10**9))
+        trail.record("app.start")
+        yield trail
+
+
+def test_nothing_is_removed_before_the_record_of_it_is_signed(tmp_path: Path, signer: Mute) -> None:
+    journal = tmp_path / "journal"
+    gone = write_stream(journal)
+    let_age(journal)
+    with signed(journal, signer) as trail:
+        keeper = keep(trail)
+        signer.fails = True
+        assert keeper.prune() == 0
+        assert gone in list_streams(journal)
+        assert keeper.troubles() == {
+            retention.UNSIGNED: {
+                "cause": "retention held back",
+                "reason": "the record of it could not be signed",
+            }
+        }
+        recorded = len(data_of(journal, "audit.prune"))
+        assert keeper.prune() == 0
+        assert len(data_of(journal, "audit.prune")) == recorded, "more of them, which are of no use"
+        signer.fails = False
+        assert keeper.prune() > 0
+        assert keeper.troubles() == {}
+        assert gone not in list_streams(journal)
+
+
+def test_a_process_killed_right_after_it_pruned_leaves_a_journal_that_its_policy_accepts(
+    tmp_path: Path, signer: Mute
+) -> None:
+    journal = tmp_path / "journal"
+    write_stream(journal)
+    let_age(journal)
+    with signed(journal, signer) as trail:
+        assert keep(trail).prune() > 0
+        die(trail)
+        killed = shutil.copytree(journal, tmp_path / "killed")
+    policy = Policy.parse(f"log {signer.vkey}\nquorum none\n#! signed since 2020-01-01T00:00:00Z\n".encode())
+    report = verify([killed], policy=policy)
+    assert (report.exit_code, codes(report)) == (3, {"PRUNED", "UNCLOSED", "UNSIGNED_TAIL"})

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from otel_audit.config.settings import CONFIG_VARIABLE, SCHEMA, START_VARIABLES
+from otel_audit.errors import ConfigurationError
 from otel_audit.otel import environment_variables
+from otel_audit.otel.instrumentor import AuditInstrumentor
 from tests.writer.trails import verified
 
 ROOT = Path(__file__).parents[2]
@@ -164,6 +166,79 @@ def test_instrumented_by_environment_alone_loggers_are_audit() -> None:
     done = instrument(sys.executable, "-c", PROGRAM, env=env)
 
     assert messages(done.stdout) == ["paid", "refunded"]
+
+
+MISTAKES = [
+    ({"OTEL_PYTHON_AUDIT_ENABLED": "true", "OTEL_PYTHON_AUDIT_JOURNLA": "/var"}, "OTEL_PYTHON_AUDIT_JOURNAL"),
+    ({"OTEL_PYTHON_AUDIT_ENABELD": "true", "OTEL_PYTHON_AUDIT_LOGGERS": "shop"}, "OTEL_PYTHON_AUDIT_ENABLED"),
+    ({"OTEL_PYTHON_AUDIT_ENABLED": "true", "OTEL_PYTHON_AUDIT_DURABILITY": "allways"}, "always"),
+    ({"OTEL_PYTHON_AUDIT_ENABLED": "ture"}, "it must be true or false"),
+]
+
+
+@pytest.mark.parametrize(("env", "named"), MISTAKES, ids=["setting", "switch", "value", "value of the switch"])
+def test_instrumented_with_a_mistake_it_is_said_that_nothing_is_audited(env: dict[str, str], named: str) -> None:
+    done = instrument(sys.executable, "-c", PROGRAM + "print('started')", env=env)
+
+    (said,) = [line for line in done.stderr.splitlines() if line.startswith("otel-audit: ")]
+    assert said.startswith("otel-audit: NOTHING IS AUDITED: ")
+    assert named in said
+    assert said.endswith("; the program runs without a trail")
+    assert done.stdout == "started\n"
+
+
+@pytest.mark.parametrize("policy", ["raise", "block"])
+@pytest.mark.parametrize(("env", "named"), MISTAKES, ids=["setting", "switch", "value", "value of the switch"])
+def test_a_program_that_is_to_fail_with_its_trail_is_not_started_without_one(
+    env: dict[str, str], named: str, policy: str
+) -> None:
+    env = {**env, "OTEL_PYTHON_AUDIT_ON_FAILURE": policy}
+    done = instrument(sys.executable, "-c", PROGRAM + "print('started')", env=env, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    (said,) = done.stderr.splitlines()
+    assert named in said
+    assert f"on_failure is '{policy}': the program is not started" in said
+
+
+def test_the_policy_of_a_configuration_file_holds_though_a_variable_is_misspelt(tmp_path: Path) -> None:
+    (tmp_path / "audit.yaml").write_text("on_failure: raise\n")
+    env = {
+        "OTEL_PYTHON_AUDIT_ENABLED": "true",
+        "OTEL_PYTHON_AUDIT_CONFIG": str(tmp_path / "audit.yaml"),
+        "OTEL_PYTHON_AUDIT_SINK": "stdout:",
+    }
+    done = instrument(sys.executable, "-c", "print('started')", env=env, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_in_code_a_mistake_is_an_exception(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_PYTHON_AUDIT_ENABLED", "ture")
+    monkeypatch.setenv("OTEL_PYTHON_AUDIT_ON_FAILURE", "raise")
+    with pytest.raises(ConfigurationError, match="it must be true or false"):
+        AuditInstrumentor().instrument()
+
+
+@pytest.mark.parametrize("misspelt", ["OTEL_PYTHON_AUDIT_JOURNLA", "OTEL_PYTHON_AUDIT_LOGERS"])
+def test_run_starts_nothing_with_a_misspelt_variable(misspelt: str) -> None:
+    done = audit_run(sys.executable, "-c", "print('started')", env={misspelt: "shop"}, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    assert misspelt in done.stderr
+    assert "did you mean" in done.stderr
+
+
+def test_a_python_that_the_program_starts_with_a_mistake_is_not_started_either() -> None:
+    code = (
+        "import os, subprocess, sys; os.environ['OTEL_PYTHON_AUDIT_JOURNLA'] = 'x'; "
+        "sys.exit(subprocess.run([sys.executable, '-c', 'print(1)']).returncode)"
+    )
+    done = audit_run(sys.executable, "-c", code, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    (said,) = done.stderr.splitlines()
+    assert "did you mean 'OTEL_PYTHON_AUDIT_JOURNAL'" in said
 
 
 def test_beside_the_sdks_own_handler_every_event_is_recorded_once(tmp_path: Path) -> None:

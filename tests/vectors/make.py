@@ -62,11 +62,12 @@ def restarts(directory: Path) -> None:
         put(directory, writer)
 
 
-def fork(directory: Path, *, child: bool = True) -> None:
+def fork(directory: Path, *, child: bool = True, silent: bool = False) -> None:
     parent = Writer(1).open().events(3)
     link = {"stream": parent.stream, "seq": parent.chain.seq, "hash": parent.chain.last_hash}
     parent.control("audit.stream.fork", {"child": stream_id(2), "pid": 4711})
-    put(directory, parent.events(2).close())
+    more = {"never_opened": [stream_id(2)]} if silent else {}
+    put(directory, parent.events(2).close(**more))
     if child:
         put(directory, whole(2, parent=link))
 
@@ -170,6 +171,7 @@ VECTORS: Final[dict[str, tuple[int, Callable[[Path], None]]]] = {
     "intact-segments": (0, segments),
     "intact-restarts": (0, restarts),
     "intact-fork": (0, fork),
+    "intact-silent-child": (0, lambda directory: fork(directory, child=False, silent=True)),
     "intact-sink-failed": (0, sink_failed),
     "incomplete-unclosed": (3, unclosed),
     "incomplete-torn-tail": (3, torn_tail),
@@ -196,6 +198,7 @@ VECTORS: Final[dict[str, tuple[int, Callable[[Path], None]]]] = {
     "tampered-line-inserted": (1, edited(lambda lines: lines.insert(9, b"{}\n"))),
     "tampered-foreign-line": (1, foreign_line),
     "tampered-after-close": (1, after_close),
+    "tampered-child-that-was-silent": (1, lambda directory: fork(directory, silent=True)),
     "tampered-stream-removed": (1, missing_stream),
     "tampered-segment-removed": (1, missing_segment),
     "tampered-segment-name": (1, segment_name),

@@ -67,8 +67,8 @@ class Writer:
             self.event(number)
         return self
 
-    def close(self, lost: int = 0) -> Writer:
-        self.control("audit.stream.close", {"records": self.chain.seq + 1, "lost": lost}, "CLOSE")
+    def close(self, lost: int = 0, **more: Any) -> Writer:
+        self.control("audit.stream.close", {"records": self.chain.seq + 1, "lost": lost, **more}, "CLOSE")
         return self
 
     def ending(self, *, closed: bool = True, torn: dict[str, Any] | None = None) -> dict[str, Any]:

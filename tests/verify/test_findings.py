@@ -585,6 +585,22 @@ def test_a_child_that_never_logged(tmp_path: Path) -> None:
     assert check(tmp_path, [*writer.lines, *whole(2, parent=link).lines]).exit_code == 0
 
 
+def test_a_child_that_its_parents_closing_record_says_never_wrote(tmp_path: Path) -> None:
+    writer = Writer().open()
+    for number in (2, 3):
+        writer.control("audit.stream.fork", {"child": stream_id(number)})
+    report = check(tmp_path, writer.close(never_opened=[stream_id(2), stream_id(3)]).lines)
+    (found,) = report.findings.listed
+    assert (found.code, found.count, report.exit_code) == ("CHILD_SILENT", 2, 0)
+
+
+def test_only_a_childs_own_parent_can_say_that_it_never_wrote(tmp_path: Path) -> None:
+    writer, other = Writer().open(), Writer(4).open()
+    writer.control("audit.stream.fork", {"child": stream_id(2)})
+    lines = [*writer.close().lines, *other.close(never_opened=[stream_id(2)]).lines]
+    assert codes(check(tmp_path, lines)) == {"CHILD_NOT_FOUND": 1}
+
+
 @pytest.mark.parametrize("tail", [b"{", b'{"@timestamp":"2026', b"\x00" * 4096, whole().lines[3][:-1]])
 def test_a_torn_tail(tmp_path: Path, tail: bytes) -> None:
     report = verify([put(tmp_path / "j", Writer().open().events(5), tail=tail)])

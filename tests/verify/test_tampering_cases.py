@@ -149,6 +149,30 @@ def child_deleted_that_only_its_parent_names(path: Path) -> Report:
     return lines_of(path, parent.close().lines)
 
 
+@case("20", 1, "LINK_MISMATCH")
+def child_added_that_its_parent_says_never_wrote(path: Path) -> Report:
+    parent = Writer(1).open()
+    link = {"stream": parent.stream, "seq": 1, "hash": parent.chain.last_hash}
+    parent.control("audit.stream.fork", {"child": stream_id(2)})
+    child = Writer(2).open(parent=link).close()
+    return lines_of(path, [*parent.close(never_opened=[stream_id(2)]).lines, *child.lines])
+
+
+@case("20", 0, "CHILD_SILENT")
+def child_that_its_parent_says_never_wrote(path: Path) -> Report:
+    parent = Writer(1).open()
+    parent.control("audit.stream.fork", {"child": stream_id(2)})
+    return lines_of(path, parent.close(never_opened=[stream_id(2)]).lines)
+
+
+@case("20", 3, "CHILD_NOT_FOUND")
+def child_deleted_beside_one_that_never_wrote(path: Path) -> Report:
+    parent = Writer(1).open()
+    parent.control("audit.stream.fork", {"child": stream_id(2)})
+    parent.control("audit.stream.fork", {"child": stream_id(3)})
+    return lines_of(path, parent.close(never_opened=[stream_id(3), 7]).lines)
+
+
 @case("21", 1, "ORDER")
 def two_lines_swapped(path: Path) -> Report:
     return edit(path, lambda lines: lines.insert(7, lines.pop(6)))
