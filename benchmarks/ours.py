@@ -15,6 +15,7 @@ import otel_audit.verify
 from benchmarks.cases import Case, Far, Log, Way
 from benchmarks.events import Event
 from benchmarks.peers.standard import attach, open_file
+from otel_audit.durability import Durability
 from otel_audit.integrity import CHECKPOINTS, keys
 from otel_audit.integrity.checkpoint import Checkpoint, origin_of
 from otel_audit.integrity.findings import Tier
@@ -24,7 +25,6 @@ from otel_audit.integrity.note import parse_note
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.proof import TlogProof, make_proof
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Signer, sign_note
-from otel_audit.stream import Durability
 
 __all__ = [
     "ANCHORED",

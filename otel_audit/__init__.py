@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from . import api as audit
 from .api import action, audited, bind, record
 from .config import configure, current_trail
+from .durability import Receipt
 from .errors import AuditError, ConfigurationError, DeliveryTimeout, FormatError, RecordLost
 from .handler import AuditHandler
-from .stream import Receipt
 from .trail import AuditTrail
 
 __all__ = [

@@ -21,9 +21,9 @@ from .canonical import text_of
 from .config import current_trail
 from .context import attach, bind, carrier
 from .context import set_fields as set  # noqa: A004 - audit.set(actor=...) is the name that users type
+from .durability import Receipt
 from .fields import as_members
 from .redaction import Redactor
-from .stream import Receipt
 
 if TYPE_CHECKING:
     from inspect import Signature

@@ -73,7 +73,7 @@ class _Last(threading.local):
 
 
 class _Lines:
-    """A store that hands each line back. Implements `stream.Store`."""
+    """A store that hands each line back. Implements `store.Store`."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()

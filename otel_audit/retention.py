@@ -27,8 +27,8 @@ from .notices import notice
 from .record import Control
 
 if TYPE_CHECKING:
+    from .durability import Receipt
     from .journal.writer import JournalWriter
-    from .stream import Receipt
     from .trail import AuditTrail
 
 __all__ = ["UNSIGNED", "Retention"]

@@ -16,19 +16,20 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator
 from itertools import repeat
-from typing import Any, Final, Literal, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import Any, Final, TypeAlias, TypeVar
 
 from .chain import Chain, new_stream_id
 from .door import timestamp
+from .durability import Durability, FailurePolicy, Receipt
 from .errors import RecordLost
 from .forking import survive_forks
 from .offspring import Birth, Offspring
 from .record import Control
+from .store import Store
+from .waiting import Bound, Gap, Waiting
 
-__all__ = ["Durability", "FailurePolicy", "Receipt", "Store", "Stream"]
+__all__ = ["Stream"]
 
-Durability = Literal["process", "relaxed", "always", "ack"]
-OnFailure = Literal["warn", "raise", "block"]
 T = TypeVar("T")
 
 _MOST_PER_WRITE: Final = 512
@@ -41,98 +42,8 @@ _SHORTEST_PAUSE: Final = 0.0003
 _LONGEST_PAUSE: Final = 0.01
 
 
-class Receipt(NamedTuple):
-    """Where a record stands. `seq` and `hash` are None only if it was logged from inside the write of another
-    (a signal handler, `__del__`): then the record is kept, but had no place yet when the call returned."""
-
-    stream: str
-    seq: int | None
-    hash: str | None
-
-    @property
-    def id(self) -> str:
-        """The record's id, `<stream>-<seq>`."""
-        return f"{self.stream}-{self.seq}"
-
-
-class FailurePolicy(NamedTuple):
-    """What happens to a caller whose record cannot be kept. The loss itself always becomes an `audit.gap` record."""
-
-    on_failure: OnFailure = "warn"
-    block_timeout: float = 10.0
-    """Seconds that `block` keeps trying before it raises."""
-
-
-class Store(Protocol):
-    """Where a stream's lines go: a journal, or a local sink in its place."""
-
-    written: int
-    durable: int
-
-    def begin(self, stream: str) -> list[Any]:
-        """Make ready for a new stream; return the endings that its first record has to declare."""
-
-    def declared(self, endings: list[Any]) -> None:
-        """Note that they are declared."""
-
-    def append(self, lines: bytes) -> None:
-        """Write whole lines, all or none; OSError if none."""
-
-    def sync(self, upto: int | None = None) -> None:
-        """Make durable what was written; OSError if that failed."""
-
-    def repair(self) -> None:
-        """Write again, elsewhere, what a failed `sync` left in doubt."""
-
-    def end(self) -> None:
-        """Finish the stream."""
-
-    def forget(self) -> None:
-        """Let go of everything, in a forked child, without touching the parent's."""
-
-    @property
-    def lock(self) -> threading.Lock | threading.RLock:
-        """Held during a sync."""
-
-
-class _Waiting:
-    """A record on its way: its head, then its place or what went wrong."""
-
-    stream: str = ""
-    seq: int | None = None
-    hash: str | None = None
-    line: bytes | None = None
-    error: OSError | None = None
-    is_over: bool = False
-    """Whether it was written, or failed: it has its place before that."""
-
-    def __init__(self, head: bytes) -> None:
-        self.head = head
-
-
 _Place: TypeAlias = tuple[str, int, "str | None", bytes]
 """Where a record stands: stream, number, hash, line."""
-
-
-class _Bound(_Waiting):
-    """A record that belongs into this stream, and is not taken along to the next."""
-
-
-class _Gap:
-    """What could not be kept since the last record that could."""
-
-    __slots__ = ("count", "first", "last", "reason")
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.first = self.last = 0
-        self.reason = ""
-
-    def note(self, error: OSError) -> None:
-        self.last = time.time_ns()
-        self.first = self.first or self.last
-        self.count += 1
-        self.reason = error.strerror or str(error)
 
 
 class Stream:
@@ -181,14 +92,14 @@ class Stream:
         self._chain = Chain(stream)
         self._opened = False
         self._plain = False
-        self._waiting: deque[_Waiting] = deque()
-        self._under_way: list[_Waiting] = []
+        self._waiting: deque[Waiting] = deque()
+        self._under_way: list[Waiting] = []
         self._head: bytes | None = None
         self._in_doubt = False
         self._lock = threading.Lock()
         self._holder = 0
         self._stillness: Generator[None, None, None] | None = None
-        self._gap = _Gap()
+        self._gap = Gap()
         self._offspring = Offspring()
         self._expected: Birth | None = None
 
@@ -233,7 +144,7 @@ class Stream:
             RecordLost: it could not be kept, and the policy is `raise`, or `block` and the time is up.
         """
         done = self._take(head)
-        if isinstance(done, _Waiting):
+        if isinstance(done, Waiting):
             if done.error is not None:
                 self._answer_for(done)
             receipt = Receipt(done.stream or self._chain.stream, done.seq, done.hash)
@@ -255,7 +166,7 @@ class Stream:
         self._drain()
         if not self._opened or self._chain.stream != stream:
             return False
-        record = _Bound(head)
+        record = Bound(head)
         self._under_way.append(record)
         self._write()
         return record.seq is not None
@@ -270,7 +181,7 @@ class Stream:
             RecordLost: it could not be kept, whatever the policy.
         """
         done = self._take(head)
-        if not isinstance(done, _Waiting):
+        if not isinstance(done, Waiting):
             return done[3]
         if done.error is not None:
             self._answer_for(done, demanded=True)
@@ -297,12 +208,12 @@ class Stream:
             done = self._hand_over(head, waits=self._waits)
         if self._waiting:
             self._drain_unless_held()
-        if type(done) is _Waiting and done.error is not None:
+        if type(done) is Waiting and done.error is not None:
             self._answer_for(done)
         if self._syncs and not self._is_inside():
             self._make_durable()
 
-    def _take(self, head: bytes) -> _Place | _Waiting:
+    def _take(self, head: bytes) -> _Place | Waiting:
         """Have a record written, whatever the durability level; return what became of it."""
         if self._plain and not self._waiting and not self._lock.locked():
             done = self._write_through(head)
@@ -312,14 +223,14 @@ class Stream:
             self._drain_unless_held()
         return done
 
-    def _hand_over(self, head: bytes, *, waits: bool) -> _Waiting:
+    def _hand_over(self, head: bytes, *, waits: bool) -> Waiting:
         """Leave a record to whoever writes, this thread if there is no other; wait until it is dealt with, if asked.
 
         A thread that finds another one writing does not wait for the lock: that would be handed to it asleep, and
         every record after that would cost a change of threads. It sleeps, long enough for the other one to get on
         without it: each thread that is awake wants the interpreter at each write.
         """
-        waiting = _Waiting(head)
+        waiting = Waiting(head)
         self._waiting.append(waiting)
         pause = _SHORTEST_PAUSE
         while (waits or len(self._waiting) > _MOST_WAITING) and not waiting.is_over and not self._is_inside():
@@ -330,7 +241,7 @@ class Stream:
                 self._drain_waiting()
         return waiting
 
-    def _write_through(self, head: bytes) -> _Place | _Waiting:
+    def _write_through(self, head: bytes) -> _Place | Waiting:
         """Write one record: the usual case, with nothing else to be done.
 
         The stream is open and there is no gap to fill. Returns the waiting record if it did not go that way.
@@ -340,7 +251,7 @@ class Stream:
             try:
                 self._holder = thread
                 if not self._plain:
-                    waiting = _Waiting(head)
+                    waiting = Waiting(head)
                     self._waiting.append(waiting)
                     self._drain()
                     return waiting
@@ -352,7 +263,7 @@ class Stream:
                     line = chain.seal(head)
                     self.store.append(line)
                 except OSError as error:
-                    waiting = _Waiting(head)
+                    waiting = Waiting(head)
                     self._undo([waiting], mark, error)
                     return waiting
                 if self._observe is not None:
@@ -423,7 +334,7 @@ class Stream:
         self._gap.count = self._gap.first = 0
         self._under_way, self._in_doubt, self._plain = [], False, self._opened
 
-    def _undo(self, batch: list[_Waiting], mark: tuple[int, str | None], error: OSError) -> None:
+    def _undo(self, batch: list[Waiting], mark: tuple[int, str | None], error: OSError) -> None:
         """Take back what was sealed and could not be written. To be called with `_in_doubt` or `_head` still set."""
         self._chain.rewind(mark)
         for one in batch:
@@ -440,8 +351,8 @@ class Stream:
         with contextlib.suppress(OSError):
             self.store.end()
         if self._head is not None:
-            self._under_way = [_Waiting(self._head)]
-        self._under_way = [one for one in self._under_way if not isinstance(one, _Bound)]
+            self._under_way = [Waiting(self._head)]
+        self._under_way = [one for one in self._under_way if not isinstance(one, Bound)]
         for one in self._under_way:
             one.seq, one.hash = None, None
         self._opened = self._plain = False
@@ -496,7 +407,7 @@ class Stream:
         self.lost += 1
         self._gap.note(error)
 
-    def _answer_for(self, waiting: _Waiting, *, demanded: bool = False) -> None:
+    def _answer_for(self, waiting: Waiting, *, demanded: bool = False) -> None:
         """Do what the policy says about a record that was not kept; if its line is demanded, raise at any rate."""
         if self._policy.on_failure == "block" and self._retry(waiting):
             return
@@ -512,7 +423,7 @@ class Stream:
             "once the journal can be written again."
         ) from error
 
-    def _retry(self, waiting: _Waiting) -> bool:
+    def _retry(self, waiting: Waiting) -> bool:
         deadline = time.monotonic() + self._policy.block_timeout
         pause = threading.Event()  # never set: a wait that holds no lock
         while waiting.error is not None and time.monotonic() < deadline:
@@ -603,13 +514,13 @@ class Stream:
             try:
                 self.store.sync()
             except OSError as error:  # `end` repairs it; said before the last record, while it can be said
-                self._under_way = [_Waiting(self._sync_failure(error))]
+                self._under_way = [Waiting(self._sync_failure(error))]
                 self._write()
             owed = 1 if self._gap.count else 0  # a gap record goes before this one, in the same write
             data: dict[str, Any] = {"records": self._chain.seq + owed + 1, "lost": self.lost}
             if silent := self._offspring.silent():
                 data["never_opened"] = silent
-            self._under_way = [_Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))]
+            self._under_way = [Waiting(self._control(Control.STREAM_CLOSE, data, action="CLOSE"))]
             self._write()
         except BaseException:
             self._under_way = []  # no stream but this one can be closed by that record

@@ -19,12 +19,14 @@ from typing import Any, Final, NamedTuple, Protocol
 from . import __version__
 from .canonical import parse
 from .door import Door
+from .durability import Durability, FailurePolicy, Receipt
 from .errors import DeliveryTimeout
 from .fields import as_members
 from .journal.writer import JournalWriter
 from .notices import notice
 from .record import FORMAT, Control
-from .stream import Durability, FailurePolicy, Receipt, Store, Stream
+from .store import Store
+from .stream import Stream
 
 __all__ = ["AuditTrail", "Companion", "Health", "Intervals", "Watch", "describe_process"]
 

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..stream import Durability, OnFailure
+from ..durability import Durability, OnFailure
 from ..trail import AuditTrail
 
 if TYPE_CHECKING:

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from ..canonical import Limits, canonicalize, make_safe
 from ..door import Door
+from ..durability import FailurePolicy
 from ..errors import ConfigurationError
 from ..selection import make_selection
 from ..sinks.base import Sink
-from ..stream import FailurePolicy
 from ..trail import AuditTrail, Intervals, Watch
 from .redacting import make_redactor
 from .resolving import Effective

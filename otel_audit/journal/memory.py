@@ -17,7 +17,7 @@ __all__ = ["MemoryJournal"]
 
 
 class MemoryJournal:
-    """Implements `stream.Store` for the writer and `shipping.Source` for the shippers.
+    """Implements `store.Store` for the writer and `shipping.Source` for the shippers.
 
     Args:
         max_bytes: most bytes of lines kept.

@@ -29,7 +29,7 @@ _LONGEST_PAUSE: Final = 60.0
 
 
 class JournalWriter:
-    """Writes one stream at a time into a journal directory. Implements `stream.Store`.
+    """Writes one stream at a time into a journal directory. Implements `store.Store`.
 
     Args:
         directory: made with mode 0700 if it is not there.

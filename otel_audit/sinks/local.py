@@ -144,7 +144,7 @@ def _write_some(descriptor: int, data: bytes) -> int:
 
 
 class LocalStore:
-    """A stream's lines on local sinks, written in the call. Implements `stream.Store`."""
+    """A stream's lines on local sinks, written in the call. Implements `store.Store`."""
 
     def __init__(self, targets: Sequence[StandardTarget | FileTarget]) -> None:
         self._lines = [_Line(target) for target in targets]

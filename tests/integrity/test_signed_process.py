@@ -15,6 +15,7 @@ import pytest
 
 import otel_audit
 from otel_audit.checkpoints import Checkpoints
+from otel_audit.durability import FailurePolicy
 from otel_audit.integrity import keys
 from otel_audit.integrity.epochs import Schedule
 from otel_audit.integrity.heads import trust
@@ -23,7 +24,6 @@ from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.seedfile import provision
 from otel_audit.journal.writer import JournalWriter
 from otel_audit.record import Control
-from otel_audit.stream import FailurePolicy
 from otel_audit.trail import AuditTrail, Intervals
 from otel_audit.verify import Report, verify
 from tests.integrity.site import NAME, Log, Site

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from otel_audit.durability import FailurePolicy
 from otel_audit.journal.writer import JournalWriter
 from otel_audit.shipping import Shipper
 from otel_audit.shipping.source import JournalSource
-from otel_audit.stream import FailurePolicy
 from otel_audit.trail import AuditTrail
 from tests.shipping.fakes import FakeSink, quick
 

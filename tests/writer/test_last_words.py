@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from otel_audit.durability import FailurePolicy
 from otel_audit.errors import RecordLost
 from otel_audit.journal.writer import JournalWriter
-from otel_audit.stream import FailurePolicy
 from otel_audit.trail import AuditTrail
 from otel_audit.verify import verify
 

@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
+from otel_audit.durability import FailurePolicy
 from otel_audit.errors import RecordLost
 from otel_audit.sinks import local
 from otel_audit.sinks.base import SealedLine, SinkUnavailable
 from otel_audit.sinks.local import FileTarget, LocalSink, LocalStore
-from otel_audit.stream import FailurePolicy
 from otel_audit.trail import AuditTrail, Intervals
 from tests.writer.trails import ROOT, codes, verified
 

@@ -15,9 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from otel_audit.durability import FailurePolicy
 from otel_audit.journal.files import list_streams
 from otel_audit.journal.writer import JournalWriter
-from otel_audit.stream import FailurePolicy
 from otel_audit.trail import AuditTrail, Intervals
 from otel_audit.verify import Report, verify
 
