@@ -3,8 +3,9 @@
  *   Words    whether one of many words stands in some bytes      (redaction/finding.py)
  *   Encoder  the canonical bytes of a record of plain values     (door.py, canonical.py)
  *
- * Both keep the interpreter's lock and run nobody's code, since they look at exact built-in types only. What they do
- * not know they leave to Python, which alone decides what becomes of it.
+ * Both keep the interpreter's lock and run nobody's code, since they look at exact built-in types only: what they
+ * borrow from a dict or a list stays as long as they need it. What they do not know they leave to Python, which alone
+ * decides what becomes of it.
  */
 
 #define PY_SSIZE_T_CLEAN
@@ -120,28 +121,29 @@ failed:
 }
 
 static void
-words_dealloc(Words *self)
+words_dealloc(PyObject *object)
 {
-    PyTypeObject *type = Py_TYPE(self);
+    Words *self = (Words *)object;
+    PyTypeObject *type = Py_TYPE(object);
     PyMem_Free(self->words);
     Py_XDECREF(self->given);
-    type->tp_free(self);
+    type->tp_free(object);
     Py_DECREF(type);
 }
 
 static PyObject *
-words_found_in(Words *self, PyObject *text)
+words_found_in(PyObject *self, PyObject *text)
 {
     if (!PyBytes_Check(text)) {
         PyErr_SetString(PyExc_TypeError, "words are looked for in bytes");
         return NULL;
     }
-    return PyBool_FromLong(
-        holds_one(self, (const unsigned char *)PyBytes_AS_STRING(text), PyBytes_GET_SIZE(text)));
+    const unsigned char *bytes = (const unsigned char *)PyBytes_AS_STRING(text);
+    return PyBool_FromLong(holds_one((const Words *)self, bytes, PyBytes_GET_SIZE(text)));
 }
 
 static PyMethodDef words_methods[] = {
-    {"found_in", (PyCFunction)words_found_in, METH_O, "Tell whether one of the words stands in these bytes."},
+    {"found_in", words_found_in, METH_O, "Tell whether one of the words stands in these bytes."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -170,25 +172,25 @@ static PyType_Spec words_spec = {
 /* What writes returns one of these; `FAILED` with an exception set. */
 enum { FAILED = -1, NOT_PLAIN = 0, WRITTEN = 1 };
 
-/* Attributes of a logging record: what it says, and what has to be None. */
-enum { LEVEL, LOGGER, CREATED, EXCEPTION, EXCEPTION_TEXT, STACK, NAMES };
-static const char *const attribute_names[NAMES] = {"levelname", "name", "created", "exc_info", "exc_text", "stack_info"};
+/* Attributes of a logging record in the order in which it has them: what it says, and what has to be None. */
+enum { LOGGER, LEVEL, EXCEPTION, EXCEPTION_TEXT, STACK, CREATED, NAMES };
+static const char *const attribute_names[NAMES] = {"name", "levelname", "exc_info", "exc_text", "stack_info", "created"};
 
 typedef struct {
     PyObject_HEAD
     PyObject *harmless; /* names that need no second look: a set that Python adds to */
     PyObject *naming;   /* names whose text has to be a harmless name itself */
-    Words *words;       /* what must not stand in a line; NULL if nothing is looked for */
+    Words *words;       /* what must not stand in a text; NULL if nothing is looked for */
     PyObject *known;    /* a member that is written as `known_json`, and not looked at */
     PyObject *known_json;
-    PyObject *name[NAMES];
-    Py_ssize_t most; /* bytes of a record */
+    PyObject *name[NAMES]; /* interned, as the names of all attributes are */
+    Py_ssize_t most;       /* bytes of a record */
 } Encoder;
 
 typedef struct {
-    char *text;
+    char *text; /* `own` until that is full */
+    char *own;
     Py_ssize_t length, room, most;
-    char own[ROOM];
 } Output;
 
 typedef struct {
@@ -197,6 +199,12 @@ typedef struct {
     Py_ssize_t length;
     PyObject *value;
 } Member;
+
+/* In the order in which they are written. */
+typedef struct {
+    Member member[MOST_MEMBERS];
+    Py_ssize_t count;
+} Members;
 
 static int write_value(const Encoder *self, Output *out, PyObject *value, int depth);
 
@@ -317,29 +325,29 @@ is_ascii(PyObject *name)
 
 /* Put a member where its name belongs. Not if that is no ASCII, which JCS may sort differently, or if it has no room. */
 static int
-insert(Member *members, Py_ssize_t *count, PyObject *name, PyObject *value)
+insert(Members *members, PyObject *name, PyObject *value)
 {
-    if (!is_ascii(name) || *count == MOST_MEMBERS)
+    if (!is_ascii(name) || members->count == MOST_MEMBERS)
         return NOT_PLAIN;
-    Member member = {0, (const char *)PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name), value};
+    Member new = {0, (const char *)PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name), value};
     unsigned char beginning[8] = {0};
-    memcpy(beginning, member.name, member.length < 8 ? (size_t)member.length : 8);
+    memcpy(beginning, new.name, new.length < 8 ? (size_t)new.length : 8);
     for (int place = 0; place < 8; place++)
-        member.beginning = member.beginning << 8 | beginning[place];
-    Py_ssize_t place = (*count)++;
+        new.beginning = new.beginning << 8 | beginning[place];
+    Py_ssize_t place = members->count++;
     for (; place > 0; place--) {
-        Member *before = &members[place - 1];
-        if (before->beginning < member.beginning)
+        const Member *before = &members->member[place - 1];
+        if (before->beginning < new.beginning)
             break;
-        if (before->beginning == member.beginning) {
-            Py_ssize_t shorter = before->length < member.length ? before->length : member.length;
-            int order = memcmp(before->name, member.name, (size_t)shorter);
-            if (order < 0 || (order == 0 && before->length < member.length))
+        if (before->beginning == new.beginning) {
+            Py_ssize_t shorter = before->length < new.length ? before->length : new.length;
+            int order = memcmp(before->name, new.name, (size_t)shorter);
+            if (order < 0 || (order == 0 && before->length < new.length))
                 break;
         }
-        members[place] = *before;
+        members->member[place] = *before;
     }
-    members[place] = member;
+    members->member[place] = new;
     return WRITTEN;
 }
 
@@ -370,38 +378,42 @@ write_name(Output *out, const Member *member, Py_ssize_t number)
 }
 
 static int
-write_members(const Encoder *self, Output *out, const Member *members, Py_ssize_t count, int depth)
+write_members(const Encoder *self, Output *out, const Members *members, int depth)
 {
     int done = WRITE(out, "{");
-    for (Py_ssize_t number = 0; number < count && done == WRITTEN; number++) {
-        done = write_name(out, &members[number], number);
+    for (Py_ssize_t number = 0; number < members->count && done == WRITTEN; number++) {
+        done = write_name(out, &members->member[number], number);
         if (done == WRITTEN)
-            done = write_value(self, out, members[number].value, depth);
+            done = write_value(self, out, members->member[number].value, depth);
     }
     return done == WRITTEN ? WRITE(out, "}") : done;
 }
 
 static int
-collect(const Encoder *self, PyObject *object, Member *members, Py_ssize_t *count)
+collect(const Encoder *self, PyObject *name, PyObject *value, Members *members)
+{
+    int done = insert(members, name, value);
+    return done == WRITTEN ? is_harmless(self, name, value) : done;
+}
+
+static int
+collect_all(const Encoder *self, PyObject *object, Members *members)
 {
     Py_ssize_t position = 0;
     PyObject *name, *value;
     int done = WRITTEN;
-    while (done == WRITTEN && PyDict_Next(object, &position, &name, &value)) {
-        done = insert(members, count, name, value);
-        if (done == WRITTEN)
-            done = is_harmless(self, name, value);
-    }
+    while (done == WRITTEN && PyDict_Next(object, &position, &name, &value))
+        done = collect(self, name, value, members);
     return done;
 }
 
 static int
 write_object(const Encoder *self, Output *out, PyObject *object, int depth)
 {
-    Member members[MOST_MEMBERS];
-    Py_ssize_t count = 0;
-    int done = depth > 0 ? collect(self, object, members, &count) : NOT_PLAIN;
-    return done == WRITTEN ? write_members(self, out, members, count, depth - 1) : done;
+    Members members;
+    members.count = 0;
+    int done = depth > 0 ? collect_all(self, object, &members) : NOT_PLAIN;
+    return done == WRITTEN ? write_members(self, out, &members, depth - 1) : done;
 }
 
 /* Two of which the first is text are perhaps a name and what stands under it. */
@@ -461,55 +473,12 @@ write_value(const Encoder *self, Output *out, PyObject *value, int depth)
     return NOT_PLAIN;
 }
 
-static int
-is_called(PyObject *name, const char *text)
-{
-    size_t length = strlen(text);
-    return (size_t)PyUnicode_GET_LENGTH(name) == length && memcmp(PyUnicode_1BYTE_DATA(name), text, length) == 0;
-}
-
-/* Collect what the caller gave as `extra=`: all that a logging record has behind its standard attributes, but for what
- * formatters leave there. Not if it holds `audit`, or if somebody's own factory put something before it. */
-static int
-collect_extras(const Encoder *self, PyObject *attributes, PyObject *standard, Member *members, Py_ssize_t *count)
-{
-    Py_ssize_t count_standard = PyTuple_GET_SIZE(standard), position = 0, number = 0;
-    PyObject *name, *value;
-    int formatted = 0;
-    for (; PyDict_Next(attributes, &position, &name, &value); number++) {
-        if (number < count_standard) {
-            if (name != PyTuple_GET_ITEM(standard, number))
-                return NOT_PLAIN;
-            /* Since Python 3.12 the last one is the task, of which a record tells as of an extra. */
-            if (number + 1 < count_standard || value == Py_None || !is_called(name, "taskName"))
-                continue;
-        }
-        if (!is_ascii(name) || is_called(name, "audit"))
-            return NOT_PLAIN;
-        if (is_called(name, "message")) {
-            formatted = 1;
-            continue;
-        }
-        if (is_called(name, "asctime")) {
-            if (!formatted)
-                return NOT_PLAIN;
-            continue;
-        }
-        int done = insert(members, count, name, value);
-        if (done == WRITTEN)
-            done = is_harmless(self, name, value);
-        if (done != WRITTEN)
-            return done;
-    }
-    return number < count_standard ? NOT_PLAIN : WRITTEN;
-}
-
-/* The date of a day counted from 1970-01-01, in the Gregorian calendar, whose eras of 400 years are alike; a year is
- * counted from the first of March, so that a leap day is its last. */
+/* The date of a day counted from 1970-01-01, and not before that, in the Gregorian calendar, whose eras of 400 years are
+ * alike; a year is counted from the first of March, so that a leap day is its last. */
 static void
 find_date(int64_t day, int *year, int *month, int *date)
 {
-    int64_t shifted = day + 719468, era = (shifted >= 0 ? shifted : shifted - 146096) / 146097;
+    int64_t shifted = day + 719468, era = shifted / 146097;
     int in_era = (int)(shifted - era * 146097);
     int year_of_era = (in_era - in_era / 1460 + in_era / 36524 - in_era / 146096) / 365;
     int in_year = in_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
@@ -528,14 +497,14 @@ put_number(char *at, int number, int digits, char behind)
     return at + digits + 1;
 }
 
-/* UTC with nine digits of fraction (RFC 3339), between 1970 and 9999. */
+/* UTC with nine digits of fraction (RFC 3339), from 1970 to where ns have no room in 64 bits, in the year 2262. */
 static int
 write_time(Output *out, int64_t nanoseconds)
 {
     int64_t seconds = nanoseconds / 1000000000;
     int year, month, date, second = (int)(seconds % 86400);
     char text[32], *at = text;
-    if (nanoseconds < 0 || seconds >= 253402300800)
+    if (nanoseconds < 0)
         return NOT_PLAIN;
     find_date(seconds / 86400, &year, &month, &date);
     *at++ = '"';
@@ -555,8 +524,7 @@ typedef struct {
     PyObject *audit;
     PyObject *event_name;                       /* the default if NULL */
     PyObject *level, *logger, *message, *trace; /* None if there is none */
-    Member data[MOST_MEMBERS];
-    Py_ssize_t count;
+    Members *data;
 } Event;
 
 /* `name` has the comma, quotes and colon around it. */
@@ -586,10 +554,10 @@ write_event(const Encoder *self, Output *out, const Event *event)
         done = write_time(out, event->time);
     if (done == WRITTEN)
         done = write_optional(self, out, ",\"audit\":", event->audit);
-    if (done == WRITTEN && event->count > 0)
+    if (done == WRITTEN && event->data->count > 0)
         done = WRITE(out, ",\"data\":");
-    if (done == WRITTEN && event->count > 0)
-        done = write_members(self, out, event->data, event->count, MOST_DEPTH);
+    if (done == WRITTEN && event->data->count > 0)
+        done = write_members(self, out, event->data, MOST_DEPTH);
     if (done == WRITTEN)
         done = WRITE(out, ",\"event_name\":");
     if (done == WRITTEN)
@@ -603,26 +571,71 @@ write_event(const Encoder *self, Output *out, const Event *event)
     return done == WRITTEN ? write_optional(self, out, ",\"otel\":", event->trace) : done;
 }
 
-/* Read what a logging record says. Not if it tells of an exception. */
+static int
+is_called(PyObject *name, const char *text)
+{
+    size_t length = strlen(text);
+    return is_ascii(name) && (size_t)PyUnicode_GET_LENGTH(name) == length &&
+           memcmp(PyUnicode_1BYTE_DATA(name), text, length) == 0;
+}
+
+/* Collect what the caller gave as `extra=`, but not what formatters leave beside it. */
+static int
+collect_extra(const Encoder *self, PyObject *name, PyObject *value, Members *extra, int *formatted)
+{
+    if (is_called(name, "audit"))
+        return NOT_PLAIN;
+    if (is_called(name, "message")) {
+        *formatted = 1;
+        return WRITTEN;
+    }
+    if (is_called(name, "asctime"))
+        return *formatted ? WRITTEN : NOT_PLAIN;
+    return collect(self, name, value, extra);
+}
+
+/* Read when a logging record was made. What this float has beyond microseconds is noise; what it has beyond the year
+ * 2255 has no room in ns. */
+static int
+read_time(PyObject *created, int64_t *nanoseconds)
+{
+    double microseconds = PyFloat_CheckExact(created) ? PyFloat_AS_DOUBLE(created) * 1e6 : -1;
+    if (!(microseconds >= 0 && microseconds < 9e15))
+        return NOT_PLAIN;
+    *nanoseconds = (int64_t)microseconds * 1000;
+    return WRITTEN;
+}
+
+/* Read a logging record: its standard attributes, and all behind them, which is extra. Not if it tells of an exception,
+ * or if somebody's own factory put something before or between the standard ones. */
 static int
 read_call(const Encoder *self, PyObject *attributes, PyObject *standard, Event *call)
 {
-    PyObject *said[NAMES];
-    for (int number = 0; number < NAMES; number++) {
-        if ((said[number] = PyDict_GetItemWithError(attributes, self->name[number])) == NULL)
-            return PyErr_Occurred() ? FAILED : NOT_PLAIN;
-        if (number >= EXCEPTION && said[number] != Py_None)
-            return NOT_PLAIN;
+    Py_ssize_t count = PyTuple_GET_SIZE(standard), position = 0, number = 0;
+    PyObject *said[NAMES], *name, *value;
+    int found = 0, formatted = 0;
+    for (; PyDict_Next(attributes, &position, &name, &value); number++) {
+        if (number < count) {
+            if (name != PyTuple_GET_ITEM(standard, number))
+                return NOT_PLAIN;
+            if (found < NAMES && name == self->name[found])
+                said[found++] = value;
+            /* Since Python 3.12 the last one is the task, of which a record tells as of an extra. */
+            if (number + 1 < count || value == Py_None || !is_called(name, "taskName"))
+                continue;
+        }
+        int done = collect_extra(self, name, value, call->data, &formatted);
+        if (done != WRITTEN)
+            return done;
     }
-    /* What this float has beyond microseconds is noise; what it has beyond the year 2255 has no room in ns. */
-    double microseconds = PyFloat_CheckExact(said[CREATED]) ? PyFloat_AS_DOUBLE(said[CREATED]) * 1e6 : -1;
-    if (!(microseconds >= 0 && microseconds < 9e15))
+    if (number < count || found < NAMES || !PyUnicode_CheckExact(said[LEVEL]) || !PyUnicode_CheckExact(said[LOGGER]))
         return NOT_PLAIN;
-    call->time = (int64_t)microseconds * 1000;
+    if (said[EXCEPTION] != Py_None || said[EXCEPTION_TEXT] != Py_None || said[STACK] != Py_None)
+        return NOT_PLAIN;
     call->level = said[LEVEL];
     call->logger = said[LOGGER];
     call->audit = self->known;
-    return collect_extras(self, attributes, standard, call->data, &call->count);
+    return read_time(said[CREATED], &call->time);
 }
 
 /* Return what was written, but for a record's last brace, which `out` does not hold; None if Python has to look. */
@@ -640,29 +653,38 @@ finish(Output *out, int done)
 }
 
 static PyObject *
-encoder_encode_call(Encoder *self, PyObject *const *args, Py_ssize_t count)
+encoder_encode_call(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
     if (count != 4 || !PyDict_CheckExact(args[0]) || !PyTuple_CheckExact(args[1])) {
         PyErr_SetString(PyExc_TypeError, "encode_call() takes a dict, a tuple, a message and a trace");
         return NULL;
     }
-    Output out = {.text = out.own, .room = ROOM, .most = self->most};
-    Event call = {.message = args[2], .trace = args[3]};
+    const Encoder *self = (const Encoder *)object;
+    char own[ROOM]; /* not in `out`, of which all would be set to zero */
+    Members data;
+    data.count = 0;
+    Output out = {.text = own, .own = own, .room = ROOM, .most = self->most};
+    Event call = {.data = &data, .message = args[2], .trace = args[3]};
     int done = read_call(self, args[0], args[1], &call);
     return finish(&out, done == WRITTEN ? write_event(self, &out, &call) : done);
 }
 
 static PyObject *
-encoder_encode(Encoder *self, PyObject *const *args, Py_ssize_t count)
+encoder_encode(PyObject *object, PyObject *const *args, Py_ssize_t count)
 {
-    int overflow = 0, done = NOT_PLAIN;
     if (count != 8) {
         PyErr_SetString(PyExc_TypeError, "encode() takes 8 arguments");
         return NULL;
     }
-    Output out = {.text = out.own, .room = ROOM, .most = self->most};
+    const Encoder *self = (const Encoder *)object;
+    int overflow = 0, done = NOT_PLAIN;
+    char own[ROOM];
+    Members data;
+    data.count = 0;
+    Output out = {.text = own, .own = own, .room = ROOM, .most = self->most};
     Event event = {.event_name = args[1],
                    .audit = args[2],
+                   .data = &data,
                    .level = args[4],
                    .logger = args[5],
                    .message = args[6],
@@ -672,7 +694,7 @@ encoder_encode(Encoder *self, PyObject *const *args, Py_ssize_t count)
         if (!overflow && args[3] == Py_None)
             done = WRITTEN;
         else if (!overflow && PyDict_CheckExact(args[3]))
-            done = collect(self, args[3], event.data, &event.count);
+            done = collect_all(self, args[3], &data);
     }
     return finish(&out, done == WRITTEN ? write_event(self, &out, &event) : done);
 }
@@ -683,11 +705,11 @@ encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     static char *names[] = {"harmless", "naming", "words", "known", "known_json", "most", NULL};
     PyObject *harmless, *naming, *words, *known, *known_json;
     Py_ssize_t most;
-    PyTypeObject *words_type = PyType_GetModuleState(type);
+    PyTypeObject *const *words_type = PyType_GetModuleState(type);
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OO!OO!Sn:Encoder", names, &harmless, &PyFrozenSet_Type, &naming,
                                      &words, &PyDict_Type, &known, &known_json, &most))
         return NULL;
-    if (!PySet_Check(harmless) || (words != Py_None && Py_TYPE(words) != *(PyTypeObject **)words_type)) {
+    if (!PySet_Check(harmless) || (words != Py_None && Py_TYPE(words) != *words_type)) {
         PyErr_SetString(PyExc_TypeError, "harmless is a set, words are Words or None");
         return NULL;
     }
@@ -710,9 +732,10 @@ encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 }
 
 static void
-encoder_dealloc(Encoder *self)
+encoder_dealloc(PyObject *object)
 {
-    PyTypeObject *type = Py_TYPE(self);
+    Encoder *self = (Encoder *)object;
+    PyTypeObject *type = Py_TYPE(object);
     Py_XDECREF(self->harmless);
     Py_XDECREF(self->naming);
     Py_XDECREF((PyObject *)self->words);
@@ -720,7 +743,7 @@ encoder_dealloc(Encoder *self)
     Py_XDECREF(self->known_json);
     for (int number = 0; number < NAMES; number++)
         Py_XDECREF(self->name[number]);
-    type->tp_free(self);
+    type->tp_free(object);
     Py_DECREF(type);
 }
 
@@ -777,8 +800,17 @@ clear(PyObject *module)
     return 0;
 }
 
+static void
+release(void *module)
+{
+    clear(module);
+}
+
 static PyModuleDef_Slot slots[] = {
     {Py_mod_exec, add_types},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_PER_INTERPRETER_GIL_SUPPORTED},
+#endif
     {0, NULL},
 };
 
@@ -790,6 +822,7 @@ static struct PyModuleDef definition = {
     .m_slots = slots,
     .m_traverse = traverse,
     .m_clear = clear,
+    .m_free = release,
 };
 
 PyMODINIT_FUNC

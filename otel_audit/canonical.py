@@ -130,7 +130,7 @@ def _are_plain(values: Collection[Any], names: HarmlessNames | None, depth: int)
     return True
 
 
-def settle_floats(value: Any, depth: int = _MAX_PLAIN_DEPTH) -> Any:
+def settle_floats(value: Any, depth: int = _MAX_PLAIN_DEPTH + 1) -> Any:
     """Return a value in which floats without a fraction are integers: JCS writes both alike, and orjson does not.
 
     What is not changed is not copied.

@@ -264,22 +264,20 @@ class Door:
 
 def _is_plain(record: dict[str, Any], redactor: Redactor) -> bool:
     """Tell whether the names in this record are harmless and its values plain, or can be made so without a loss."""
-    audit, harmless = record["audit"], redactor.harmless
-    if audit is not _LOG and not is_plain(audit, harmless):
-        return False
-    data = record.get("data")
-    if data is None or is_plain(data, harmless):
-        return True
-    if (settled := _settle(data, harmless)) is None:
-        return False
-    record["data"] = settled
+    for member in ("audit", "data"):
+        value = record.get(member)
+        if value is None or value is _LOG or is_plain(value, redactor.harmless):
+            continue
+        if (settled := _settle(value, redactor.harmless)) is None:
+            return False
+        record[member] = settled
     return True
 
 
-def _settle(data: dict[str, Any], harmless: HarmlessNames) -> dict[str, Any] | None:
-    """Return data that is plain but for floats without a fraction (`120.0`) as it is written; None for any other."""
-    settled: dict[str, Any] = settle_floats(data)
-    return settled if settled is not data and is_plain(settled, harmless) else None
+def _settle(value: dict[str, Any], harmless: HarmlessNames) -> dict[str, Any] | None:
+    """Return what is plain but for floats without a fraction (`120.0`) as it is written; None for any other."""
+    settled: dict[str, Any] = settle_floats(value)
+    return settled if settled is not value and is_plain(settled, harmless) else None
 
 
 def _is_whole(record: dict[str, Any]) -> bool:

@@ -15,9 +15,10 @@ def compile_words(words: Iterable[str]) -> Words | None:
 
 
 def finder(words: Iterable[str]) -> Callable[[bytes], bool]:
-    """Return what tells whether one of these words, which are ASCII, is in some bytes."""
+    """Return what tells whether one of these words is in some bytes."""
     words = sorted(set(words))
     if (compiled := compile_words(words)) is not None:
         return compiled.found_in
     # CPython looks for text in text faster than for bytes in bytes, and than `re` looks for any of so many.
-    return lambda raw: any(map(raw.decode("latin-1").__contains__, words))
+    spelled = [word.encode().decode("latin-1") for word in words]
+    return lambda raw: any(map(raw.decode("latin-1").__contains__, spelled))

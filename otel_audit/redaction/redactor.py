@@ -28,10 +28,11 @@ REDACTED: Final = "redacted"
 _MAX_REMEMBERED: Final = 4096
 _MAX_NAME: Final = 128
 _NAMING: Final = frozenset({"attribute", "field", "header"})
-"""Members that may hold the name of what stands in a member beside them (`_VALUES`); they are always looked at."""
+"""Members that may hold the name of what stands in a member beside them (`_VALUES`)."""
 _KEYS: Final = ("name", "key")
 """Members that may hold the name of what stands in `value` beside them: Kubernetes' variables, HAR's headers, OTLP."""
 _LOOKED_AT: Final = _NAMING | {"value"}
+"""Members that are looked at in each record."""
 _VALUES: Final = frozenset({"after", "before", "from", "new", "old", "to", "value"})
 _TRACED: Final = ("span_id", "trace_flags", "trace_id")
 _TEXTS: Final = ("event_name", "level", "logger")
@@ -119,7 +120,7 @@ class Redactor:
         self._paths = tuple(steps for rule in self._rules for steps in rule.paths)
         self._at_root = any(steps[0] in {"message", ANYTHING} or len(steps) == 1 for steps in self._paths)
         self._looks_at_each = self._at_root or bool(self._allow) or bool(self._patterns)
-        self.harmless = HarmlessNames(_LOOKED_AT)
+        self.harmless = HarmlessNames(_NAMING)
         """Names that were looked at and hold no secret, and that no path leads to."""
         self._watched: set[str] = set()
         """Names that hold no secret, and that a path may lead to."""
@@ -136,7 +137,7 @@ class Redactor:
         if Encoder is None or self._looks_at_each:
             return None
         words = None if self._text is None else self._text.words
-        return Encoder(self.harmless, _LOOKED_AT, words, known, jcs(known), most)
+        return Encoder(self.harmless, _NAMING, words, known, jcs(known), most)
 
     def is_clear(self, record: Mapping[str, Any], written: bytes) -> bool:
         """Tell whether a record of plain values under harmless names needs no change.
@@ -173,8 +174,8 @@ class Redactor:
         return cleaned
 
     def is_secret(self, name: str) -> bool:
-        """Tell whether what stands under this name is masked."""
-        return self._pattern.fullmatch(plain_name(name)) is not None
+        """Tell whether what stands under this name, or under bytes that it spells in base64, is masked."""
+        return any(each and self._pattern.fullmatch(plain_name(each)) for each in (name, _from_base64(name)))
 
     def is_suspect(self, name: str) -> bool:
         """Tell whether what stands under this name is masked; remember a name of which nothing has to be known."""
@@ -288,7 +289,7 @@ class _Walk:
 
     def _object(self, value: dict[str, Any], place: str, states: Sequence[_State], allowed: _Allowed) -> dict[str, Any]:
         redactor = self._redactor
-        secret = {name for name in value if self._is_secret(name)}
+        secret = {name for name in value if redactor.is_suspect(name)}
         if any(isinstance(named := value.get(naming), str) and redactor.is_suspect(named) for naming in _NAMING):
             secret.update(_VALUES & value.keys())  # {"field": "password", "old": ..., "new": ...}
         if "value" in value and any(isinstance(key := value.get(of), str) and redactor.is_secret(key) for of in _KEYS):
@@ -300,7 +301,7 @@ class _Walk:
         return value if same else made
 
     def _array(self, value: list[Any], place: str, states: Sequence[_State], allowed: _Allowed) -> list[Any]:
-        if len(value) == 2 and isinstance(name := value[0], str) and self._is_secret(name):  # a header as a pair
+        if len(value) == 2 and isinstance(name := value[0], str) and self._redactor.is_suspect(name):  # a pair
             return [name, self._hide(f"{place}/1", MASK, REDACTED)]
         made: list[Any] = []
         for index, item in enumerate(value):
@@ -324,10 +325,6 @@ class _Walk:
                     continue
             made.append(self._value(item, where, further, shown))
         return value if all(new is old for new, old in zip(made, value, strict=True)) else made
-
-    def _is_secret(self, name: str) -> bool:
-        decoded = _from_base64(name)
-        return self._redactor.is_suspect(name) or (decoded != "" and self._redactor.is_secret(decoded))
 
     def _replace(self, change: Change, value: Any, place: str) -> str:
         inside = _Walk(self._redactor, self._record)._value(value, place, (), None)

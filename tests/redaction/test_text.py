@@ -280,3 +280,4 @@ def test_without_c_the_same_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for secret in make_secrets():
         line = jcs({"message": secret.text})
         assert bool(slow(line)) == text.usual().may_hold(line)
+    assert finding.finder(["kennw\u00f6rter:"])("kennw\u00f6rter: 7".encode())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import types
 from collections import ChainMap, UserDict
@@ -44,6 +45,11 @@ class Login(NamedTuple):
         {"dsn": SECRET, "db_pass": SECRET, "connection_string": SECRET, "card_number": SECRET, "csrf_token": SECRET},
         {"password": SECRET * 10_000},
         {"password": {"value": SECRET}},
+        {base64.b64encode(b"password").decode(): SECRET},
+        {b"password": SECRET},
+        {"env": {"name": b"DB_PASSWORD", "value": SECRET}},
+        {"change": {"field": b"password", "old": SECRET}},
+        {"pair": (b"password", SECRET)},
     ],
 )
 def test_in_data(data: dict[str, Any]) -> None:
@@ -52,6 +58,12 @@ def test_in_data(data: dict[str, Any]) -> None:
         head = door.admit("a.b", {"actor": "alice"}, data)
         assert SECRET.encode() not in head
         assert b"[redacted]" in head
+
+
+def test_a_secret_that_is_the_name_of_something_else() -> None:
+    door = Door()
+    door.admit("a.b", None, {"winter": 1})
+    assert b"winter" not in door.admit("a.b", None, {"env": {"name": "DB_PASSWORD", "value": "winter"}})
 
 
 @pytest.mark.parametrize(
