@@ -174,7 +174,7 @@ enum { FAILED = -1, NOT_PLAIN = 0, WRITTEN = 1 };
 
 /* Attributes of a logging record in the order in which it has them: what it says, and what has to be None. */
 enum { LOGGER, LEVEL, EXCEPTION, EXCEPTION_TEXT, STACK, CREATED, NAMES };
-static const char *const attribute_names[NAMES] = {"name", "levelname", "exc_info", "exc_text", "stack_info", "created"};
+static const char *const attributes[NAMES] = {"name", "levelname", "exc_info", "exc_text", "stack_info", "created"};
 
 typedef struct {
     PyObject_HEAD
@@ -304,10 +304,10 @@ write_integer(Output *out, long long number)
 static int
 write_float(Output *out, double number)
 {
-    if (number >= -(double)MOST_SAFE_INTEGER && number <= (double)MOST_SAFE_INTEGER && number == (double)(long long)number)
-        return write_integer(out, (long long)number);
     double size = number < 0 ? -number : number;
-    if (!(size >= 1e-4 && size < (double)MOST_SAFE_INTEGER))
+    if (size <= MOST_SAFE_INTEGER && number == (double)(long long)number)
+        return write_integer(out, (long long)number);
+    if (!(size >= 1e-4 && size < MOST_SAFE_INTEGER))
         return NOT_PLAIN;
     char *digits = PyOS_double_to_string(number, 'r', 0, 0, NULL);
     if (digits == NULL)
@@ -323,31 +323,31 @@ is_ascii(PyObject *name)
     return PyUnicode_CheckExact(name) && PyUnicode_IS_COMPACT_ASCII(name);
 }
 
-/* Put a member where its name belongs. Not if that is no ASCII, which JCS may sort differently, or if it has no room. */
+static int
+comes_before(const Member *one, const Member *other)
+{
+    if (one->beginning != other->beginning)
+        return one->beginning < other->beginning;
+    Py_ssize_t shorter = one->length < other->length ? one->length : other->length;
+    int order = memcmp(one->name, other->name, (size_t)shorter);
+    return order < 0 || (order == 0 && one->length < other->length);
+}
+
+/* Put a member where its name belongs. Not if that is no ASCII, which JCS may sort differently, or without room. */
 static int
 insert(Members *members, PyObject *name, PyObject *value)
 {
     if (!is_ascii(name) || members->count == MOST_MEMBERS)
         return NOT_PLAIN;
-    Member new = {0, (const char *)PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name), value};
+    Member added = {0, (const char *)PyUnicode_1BYTE_DATA(name), PyUnicode_GET_LENGTH(name), value};
     unsigned char beginning[8] = {0};
-    memcpy(beginning, new.name, new.length < 8 ? (size_t)new.length : 8);
-    for (int place = 0; place < 8; place++)
-        new.beginning = new.beginning << 8 | beginning[place];
-    Py_ssize_t place = members->count++;
-    for (; place > 0; place--) {
-        const Member *before = &members->member[place - 1];
-        if (before->beginning < new.beginning)
-            break;
-        if (before->beginning == new.beginning) {
-            Py_ssize_t shorter = before->length < new.length ? before->length : new.length;
-            int order = memcmp(before->name, new.name, (size_t)shorter);
-            if (order < 0 || (order == 0 && before->length < new.length))
-                break;
-        }
-        members->member[place] = *before;
-    }
-    members->member[place] = new;
+    memcpy(beginning, added.name, added.length < 8 ? (size_t)added.length : 8);
+    for (int byte = 0; byte < 8; byte++)
+        added.beginning = added.beginning << 8 | beginning[byte];
+    Member *place = &members->member[members->count++];
+    for (; place > members->member && !comes_before(place - 1, &added); place--)
+        *place = *(place - 1);
+    *place = added;
     return WRITTEN;
 }
 
@@ -473,7 +473,7 @@ write_value(const Encoder *self, Output *out, PyObject *value, int depth)
     return NOT_PLAIN;
 }
 
-/* The date of a day counted from 1970-01-01, and not before that, in the Gregorian calendar, whose eras of 400 years are
+/* The date of a day counted from 1970-01-01, and not before it, in the Gregorian calendar, whose eras of 400 years are
  * alike; a year is counted from the first of March, so that a leap day is its last. */
 static void
 find_date(int64_t day, int *year, int *month, int *date)
@@ -609,12 +609,12 @@ read_time(PyObject *created, int64_t *nanoseconds)
 /* Read a logging record: its standard attributes, and all behind them, which is extra. Not if it tells of an exception,
  * or if somebody's own factory put something before or between the standard ones. */
 static int
-read_call(const Encoder *self, PyObject *attributes, PyObject *standard, Event *call)
+read_call(const Encoder *self, PyObject *record, PyObject *standard, Event *call)
 {
     Py_ssize_t count = PyTuple_GET_SIZE(standard), position = 0, number = 0;
     PyObject *said[NAMES], *name, *value;
     int found = 0, formatted = 0;
-    for (; PyDict_Next(attributes, &position, &name, &value); number++) {
+    for (; PyDict_Next(record, &position, &name, &value); number++) {
         if (number < count) {
             if (name != PyTuple_GET_ITEM(standard, number))
                 return NOT_PLAIN;
@@ -723,7 +723,7 @@ encoder_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self->known_json = Py_NewRef(known_json);
     self->most = most;
     for (int number = 0; number < NAMES; number++) {
-        if ((self->name[number] = PyUnicode_InternFromString(attribute_names[number])) == NULL) {
+        if ((self->name[number] = PyUnicode_InternFromString(attributes[number])) == NULL) {
             Py_DECREF(self);
             return NULL;
         }

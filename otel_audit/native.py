@@ -1,4 +1,4 @@
-"""What is written in C for speed (`_native.c`), and None where that was not built: on PyPy, or without a compiler.
+"""What is written in C for speed (`_native.c`), and None where that was not built (see `setup.py`).
 
 Each has a twin in Python that does the same, and more: `redaction.finding`, and `is_plain` with `canonicalize_plain`.
 """

@@ -7,6 +7,7 @@ import importlib.metadata
 import os
 import platform
 import sys
+import sysconfig
 import time
 from datetime import datetime, timezone
 from typing import Final
@@ -39,6 +40,8 @@ def check_versions() -> Check:
 
 def check_native() -> Check:
     """See whether the part that is written in C was built."""
+    if native.Encoder is None and (sysconfig.get_config_var("Py_GIL_DISABLED") or sys.implementation.name != "cpython"):
+        return Check("speed", "ok", "the part in C is not made for this Python: a logging call costs more without it")
     if native.Encoder is None:
         return Check(
             "speed",

@@ -67,6 +67,8 @@ def test_a_package_without_its_part_in_c_is_told_of(monkeypatch: pytest.MonkeyPa
     check = machine.check_native()
     assert check.status == "warn"
     assert "C compiler" in check.todo
+    monkeypatch.setattr("sysconfig.get_config_var", lambda _: 1)
+    assert machine.check_native().status == "ok", "a free-threaded Python is not made to take its lock back"
 
 
 def test_a_report_for_machines_has_a_schema_and_the_exit_code(

@@ -210,6 +210,20 @@ def test_nothing_is_leaked() -> None:
     assert all(abs(new - old) < 100 for new, old in zip(after, counted, strict=True))
 
 
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="interpreters with a lock of their own came with Python 3.12")
+def test_it_serves_interpreters_with_a_lock_of_their_own() -> None:
+    program = (
+        "import sys\n"
+        "interpreters = __import__('_xxsubinterpreters' if sys.version_info < (3, 13) else '_interpreters')\n"
+        "for number in range(3):\n"
+        "    one = interpreters.create(*(['isolated'] if sys.version_info >= (3, 13) else []))\n"
+        "    interpreters.run_string(one, 'from otel_audit.native import Words; print(Words([]))')\n"
+        "    interpreters.destroy(one)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout.count("otel_audit._native.Words") == 3, done.stderr
+
+
 def test_without_it_the_package_works() -> None:
     program = (
         "import sys; sys.modules['otel_audit._native'] = None;"
