@@ -120,7 +120,8 @@ class Redactor:
         self._paths = tuple(steps for rule in self._rules for steps in rule.paths)
         self._at_root = any(steps[0] in {"message", ANYTHING} or len(steps) == 1 for steps in self._paths)
         self._looks_at_each = self._at_root or bool(self._allow) or bool(self._patterns)
-        self.harmless = HarmlessNames(_NAMING)
+        self._naming = frozenset(name for name in _NAMING if not self.is_secret(name) and is_dull(self._paths, name))
+        self.harmless = HarmlessNames(self._naming)
         """Names that were looked at and hold no secret, and that no path leads to."""
         self._watched: set[str] = set()
         """Names that hold no secret, and that a path may lead to."""
@@ -137,7 +138,7 @@ class Redactor:
         if Encoder is None or self._looks_at_each:
             return None
         words = None if self._text is None else self._text.words
-        return Encoder(self.harmless, _NAMING, words, known, jcs(known), most)
+        return Encoder(self.harmless, self._naming, words, known, jcs(known), most)
 
     def is_clear(self, record: Mapping[str, Any], written: bytes) -> bool:
         """Tell whether a record of plain values under harmless names needs no change.
@@ -179,11 +180,11 @@ class Redactor:
 
     def is_suspect(self, name: str) -> bool:
         """Tell whether what stands under this name is masked; remember a name of which nothing has to be known."""
-        if name in self.harmless or name in self._watched or name in _LOOKED_AT:
+        if name in self.harmless or name in self._watched:
             return False
         if self.is_secret(name):
             return True
-        if len(name) <= _MAX_NAME and self.mask(name) is name:
+        if name not in _LOOKED_AT and len(name) <= _MAX_NAME and self.mask(name) is name:
             known = self.harmless if not self._paths or is_dull(self._paths, name) else self._watched
             if len(known) < _MAX_REMEMBERED:
                 known.add(name)

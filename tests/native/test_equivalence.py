@@ -145,6 +145,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "names": {"redact": ("user", "trace*")},
     "kept names": {"redact_except": ("password", "api_key")},
     "paths": {"redact_paths": ("customer.iban", "actor.name", "a.b", "old.*")},
+    "naming": {"redact": ("value",), "redact_paths": ("user.old", "change.field")},
+    "header": {"redact": ("header",)},
     "message": {"redact_paths": ("message",)},
     "anywhere": {"redact_paths": ("**.amount",)},
     "patterns": {"redact_patterns": ("ali+ce",)},
@@ -169,7 +171,7 @@ RULED: dict[str, tuple[Rule, ...]] = {
     "pseudonyms": (
         Rule((parse_path("actor.id"), parse_path("customer.*"), parse_path("user")), Replaced(whole=False)),
     ),
-    "sealed": (Rule((parse_path("**.user"),), Replaced(whole=True)),),
+    "sealed": (Rule((parse_path("user"),), Replaced(whole=True)),),
 }
 RULES = st.sampled_from([*SETTINGS, *RULED])
 

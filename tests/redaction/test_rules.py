@@ -41,6 +41,14 @@ DATA = {
 }
 
 
+@pytest.mark.parametrize("name", ["attribute", "field", "header", "value"])
+def test_members_that_tell_of_others_can_be_masked_themselves(name: str) -> None:
+    data = {"amount": 1, "change": {name: "amount", "old": 1}}
+    masked = {"amount": 1, "change": {name: MASK, "old": 1}}
+    assert record(door(redact=(name,)), data)["data"] == masked
+    assert record(door(redact_paths=(f"change.{name}",)), data)["data"] == masked
+
+
 @pytest.mark.parametrize(
     ("path", "masked"),
     [
