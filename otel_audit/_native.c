@@ -33,6 +33,7 @@ typedef struct {
     Word *words;
     Py_ssize_t first[BITS];
     uint64_t mask[MASKS][256];
+    uint64_t shorter[MASKS - 1]; /* the words of one byte; of one or two */
 } Words;
 
 static int
@@ -53,21 +54,19 @@ begins_with_one(const Words *self, uint64_t bits, const unsigned char *at, Py_ss
 static int
 holds_one(const Words *self, const unsigned char *text, Py_ssize_t length)
 {
-    Py_ssize_t place = 0;
-    for (; place + MASKS <= length; place++) {
-        const unsigned char *at = text + place;
-        uint64_t bits = self->mask[0][at[0]] & self->mask[1][at[1]] & self->mask[2][at[2]];
-        if (bits != 0 && begins_with_one(self, bits, at, length - place))
+    uint64_t one = 0, two = 0; /* the words that may have begun with the last byte, and with the last two */
+    for (Py_ssize_t place = 0; place < length; place++) {
+        unsigned char byte = text[place];
+        uint64_t three = two & self->mask[2][byte];
+        two = one & self->mask[1][byte];
+        one = self->mask[0][byte];
+        if (three != 0 && begins_with_one(self, three, text + place - 2, length - place + 2))
             return 1;
     }
-    for (; place < length; place++) {
-        uint64_t bits = self->mask[0][text[place]];
-        if (place + 1 < length)
-            bits &= self->mask[1][text[place + 1]];
-        if (bits != 0 && begins_with_one(self, bits, text + place, length - place))
-            return 1;
-    }
-    return 0;
+    one &= self->shorter[0];
+    two &= self->shorter[1];
+    return (two != 0 && begins_with_one(self, two, text + length - 2, 2)) ||
+           (one != 0 && begins_with_one(self, one, text + length - 1, 1));
 }
 
 static int
@@ -83,11 +82,16 @@ add_word(Words *self, Py_ssize_t number, PyObject *given)
     word->length = PyBytes_GET_SIZE(given);
     word->next = self->first[bit];
     self->first[bit] = number;
+    const uint64_t own = (uint64_t)1 << bit;
     for (int place = 0; place < MASKS; place++) {
         for (int byte = 0; byte < 256; byte++) {
             if (place >= word->length || word->text[place] == byte)
-                self->mask[place][byte] |= (uint64_t)1 << bit;
+                self->mask[place][byte] |= own;
         }
+    }
+    for (int place = 0; place < MASKS - 1; place++) {
+        if (word->length <= place + 1)
+            self->shorter[place] |= own;
     }
     return 0;
 }
