@@ -31,6 +31,12 @@ from .stream import Stream
 __all__ = ["AuditTrail", "Companion", "Health", "Intervals", "Watch", "describe_process"]
 
 _TICK: Final = 1.0
+_now: Final = time.monotonic
+_AT_REST: Final = float("-inf")
+"""Of a time: that of a keeper who sleeps until it is woken."""
+_NEVER: Final = float("inf")
+_WAKE_TIME: Final = 50e-6
+_PAUSE_INTERVAL: Final = 0.005
 _FAREWELL: Final = 0.5
 """Seconds that a companion has to stop in, though the time for closing is up."""
 
@@ -132,7 +138,12 @@ class AuditTrail:
         self._stop = threading.Event()
         self._quiet = _taken_lock()
         """Held while there is nothing new for the keeper. Unlike an Event, safe to tell from a signal handler."""
-        self._rests = True
+        self._due = _AT_REST
+        """When the keeper wants the interpreter, on the monotonic clock."""
+        self._back_at = _NEVER
+        """The same, of a keeper that waits for the disk."""
+        self._next_pause = _AT_REST
+        """When a caller may pause for the keeper again. It leaves `_due` as it is: the keeper may just go to rest."""
         self._closes_in = 0
         self.stream = Stream(
             store,
@@ -173,14 +184,14 @@ class AuditTrail:
         try:
             return self.stream.append(head)
         finally:  # as in `keep`
-            if self._rests:
-                self._rouse()
+            if _now() > self._due:
+                self._attend()
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""
         receipt = self.stream.append(self._control(event_name, data, action=action))
-        if self._rests:
-            self._rouse()
+        if _now() > self._due:
+            self._attend()
         return receipt
 
     def record_within(self, stream: str, event_name: str, data: dict[str, Any], *, action: str) -> bool:
@@ -189,8 +200,8 @@ class AuditTrail:
         It waits for no sink.
         """
         written = self.stream.append_within(stream, self._control(event_name, data, action=action))
-        if written and self._rests:
-            self._rouse()
+        if written and _now() > self._due:
+            self._attend()
         return written
 
     def keep(self, head: bytes) -> None:
@@ -205,8 +216,8 @@ class AuditTrail:
         try:
             self.stream.put(head)
         finally:  # what could not be kept is owed a gap record
-            if self._rests:
-                self._rouse()
+            if _now() > self._due:
+                self._attend()
 
     def seal(self, head: bytes) -> bytes | None:
         """Seal and write a head that the door made, and return its line; `settle` then waits as `keep` does.
@@ -217,8 +228,8 @@ class AuditTrail:
             RecordLost: it could not be kept, whatever the failure policy.
         """
         line = self.stream.seal(head)
-        if self._rests:
-            self._rouse()
+        if _now() > self._due:
+            self._attend()
         return line
 
     def settle(self, line: bytes) -> None:
@@ -237,8 +248,8 @@ class AuditTrail:
         try:
             receipt = self.stream.append(head)
         finally:
-            if self._rests:
-                self._rouse()
+            if _now() > self._due:
+                self._attend()
         if self._acks and receipt.seq is not None:
             self._await_delivery(receipt.stream, receipt.seq)
         return receipt
@@ -258,12 +269,21 @@ class AuditTrail:
             return
         raise DeliveryTimeout(f"{message}. The record is in the journal and will be sent when the sink is back.")
 
-    def _rouse(self) -> None:
-        """Tell the keeper that there is something to make durable; start it if it is not there."""
-        if self._keeper is None or not self._keeper.is_alive():
-            self._start()
-        self._rests = False
-        self._wake()
+    def _attend(self) -> None:
+        """Tell the keeper that there is something to make durable; start it if it is not there.
+
+        One that wants the interpreter is let in. CPython wakes whoever waits for that each time it is let go of, as at
+        every write; beside a thread that logs without a pause the wake comes too late most times, and costs that
+        thread a multiple of the write. So it pauses once, for longer than a wake takes.
+        """
+        if self._due == _AT_REST:
+            if self._keeper is None or not self._keeper.is_alive():
+                self._start()
+            self._due = self._back_at
+            self._wake()
+        elif (now := _now()) > self._next_pause:  # it may be that the disk is slower than it was
+            self._next_pause = now + _PAUSE_INTERVAL
+            time.sleep(_WAKE_TIME)
 
     def _wake(self) -> None:
         with contextlib.suppress(RuntimeError):  # it is awake
@@ -357,7 +377,7 @@ class AuditTrail:
         if undeclared := self.stream.undeclared:
             notice(f"{undeclared} audit records were lost, and no audit.gap record could be written", subject="close")
         self._stop.clear()
-        self._rests = True
+        self._due, self._back_at = _AT_REST, _NEVER
         return flushed
 
     def _describe(self) -> dict[str, Any]:
@@ -393,14 +413,18 @@ class AuditTrail:
 
     def _keep_watch(self) -> None:
         next_tick = next_beat = time.monotonic()
+        interval, sync_time = min(self.intervals.sync, _TICK), 0.0
         next_tick += _TICK
         next_beat += self.intervals.heartbeat or float("inf")
         while not self._stop.is_set():
             if self._quiet.acquire(timeout=max(0.0, min(next_tick, next_beat) - time.monotonic())):
-                self._stop.wait(min(self.intervals.sync, _TICK))
+                self._due = _now() + interval
+                self._stop.wait(interval)
                 self._quiet.acquire(blocking=False)
-                self._rests = True
+                began = _now()
+                self._due, self._back_at = _AT_REST, began + sync_time
                 self._guard(self.stream.sync)
+                self._back_at, sync_time = _NEVER, _now() - began
                 for companion in self._companions:
                     companion.notify()
             now = time.monotonic()
@@ -461,7 +485,7 @@ class AuditTrail:
         self._starting = threading.RLock()
         self._stop = threading.Event()
         self._quiet = _taken_lock()
-        self._rests = True
+        self._due, self._back_at = _AT_REST, _NEVER
         self._degraded = {}
         for companion in self._companions:
             companion.forget()

@@ -124,3 +124,22 @@ def test_what_relaxed_leaves_to_a_write_that_does_not_end_is_bounded(
     assert (left, waiting) == (20, 21)
     assert len(named(tmp_path, "log.record")) == 52
     assert verified(tmp_path).exit_code == 0
+
+
+def test_a_caller_pauses_once_for_a_keeper_that_wants_the_interpreter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pauses: list[float] = []
+    with open_trail(tmp_path, heartbeat=0, sync=1.0) as trail:
+        trail.record("a.first")  # which wakes the keeper: it waits for a second now
+        while trail._due < 0:
+            threading.Event().wait(0.001)
+        monkeypatch.setattr("time.sleep", pauses.append)
+        trail.record("a.second")
+        assert pauses == []
+        trail._due = 0.0  # its time has come
+        for _ in range(3):
+            trail.record("a.third")
+        assert len(pauses) == 1
+        monkeypatch.undo()
+    assert verified(tmp_path).exit_code == 0
