@@ -36,6 +36,7 @@ _QUEUE_LIMIT: Final = 65_536
 _LEAST_PAUSE: Final = 0.25
 """Seconds between checkpoints that only the number of records calls for: each one takes the interpreter from those who
 log some forty times for a moment, which at most one call in a hundred may notice."""
+_FOLDED_AT_ONCE: Final = 4096
 _LEAST_PATIENCE: Final = 0.5
 """Seconds that closing takes for the last signature, and for bringing it to the anchors, even if none are left."""
 _live: Final[weakref.WeakSet[Checkpointer]] = weakref.WeakSet()
@@ -225,6 +226,7 @@ class Checkpointer:
         while (rest := self._rested + _LEAST_PAUSE - time.monotonic()) > 0 and not self._asked and not self._closed:
             if self._quiet.acquire(timeout=rest):
                 self._try(lambda: self._drain(self._clock()))
+                self._wake_at = self._growth.frontier.size + _FOLDED_AT_ONCE
         self._rested = time.monotonic()
 
     def _try(self, step: Callable[[], None]) -> None:
