@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 import otel_audit
 import otel_audit.verify
+from benchmarks.anchoring import run_anchor
 from benchmarks.cases import Case, Far, Log, Way
 from benchmarks.events import Event
 from benchmarks.peers.standard import attach, open_file
@@ -80,8 +81,6 @@ def _open_signed(directory: Path, **settings: Any) -> Log:
 
 
 def _open_anchored(kind: str, directory: Path) -> Log:
-    from benchmarks.anchoring import run_anchor
-
     stack, far = ExitStack(), directory.with_suffix(f".{kind}")
     with stack:
         if kind == "directory":

@@ -18,8 +18,9 @@ from itertools import groupby
 from typing import Final, Literal, NamedTuple
 
 from .errors import ConfigurationError
+from .verify.places import Missing, Unreadable
 from .verify.records import Damaged, read_records
-from .verify.sources import Missing, Unreadable, find_sources
+from .verify.sources import find_sources
 
 __all__ = ["Comparison", "Kind", "Range", "Reconciliation", "Side"]
 

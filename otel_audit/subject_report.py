@@ -12,8 +12,9 @@ from .redaction.pseudonyms import PseudonymKey
 from .redaction.sealing import SEALED, open_sealed
 from .redaction.subject_keys import SubjectKey
 from .verify.content import examine
+from .verify.places import Missing, Unreadable
 from .verify.records import read_lines
-from .verify.sources import Missing, Unreadable, find_sources
+from .verify.sources import find_sources
 
 __all__ = ["Erasure", "Report", "SealedValue", "Sighting", "report_on"]
 

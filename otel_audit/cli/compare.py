@@ -69,7 +69,8 @@ class _Copy:
     def read(self) -> _Copy:
         from otel_audit.verify.content import examine
         from otel_audit.verify.lines import Block, read_blocks
-        from otel_audit.verify.sources import Missing, find_sources, open_source
+        from otel_audit.verify.places import Missing
+        from otel_audit.verify.sources import find_sources, open_source
 
         for source in find_sources([self.path]):
             if isinstance(source, Missing):

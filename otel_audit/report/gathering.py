@@ -21,8 +21,9 @@ from otel_audit.verify.content import examine, looks_like_record
 from otel_audit.verify.envelopes import Envelope, choose_envelope
 from otel_audit.verify.findings import Severity
 from otel_audit.verify.lines import Block, Overlong, Remainder, read_blocks
+from otel_audit.verify.places import Reader, Unreadable
 from otel_audit.verify.report import Report, StreamSummary
-from otel_audit.verify.sources import STDIN, Reader, Source, Unreadable, find_sources, open_source
+from otel_audit.verify.sources import STDIN, Source, find_sources, open_source
 
 from .choosing import AROUND, COLUMNS, NO_NUMBER, Chosen, Row, Shown, Wanted, rank, share_out, want
 from .escaping import as_json

@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 from otel_audit.errors import ConfigurationError
 
-from .sources import ENDINGS, Elsewhere, Missing, Unreadable
+from .places import ENDINGS, Elsewhere, Missing, Unreadable
 
 if TYPE_CHECKING:
     from otel_audit.sinks.bucketreader import BucketReader, Entry, Lock, Version

@@ -20,7 +20,7 @@ from .controls import Cut
 from .findings import Finding, Findings, Severity
 from .joining import Stream
 from .notes import FileNote, find_beside, read_files, sort_notes
-from .sources import Elsewhere
+from .places import Elsewhere
 from .span import Span, seconds_between
 from .trace import MARK, Statement, Trace
 

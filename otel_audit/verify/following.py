@@ -12,7 +12,8 @@ from otel_audit.record import MAX_LINE
 
 from .content import Entry, examine
 from .findings import Findings
-from .sources import Missing, find_sources, is_archive
+from .places import Missing
+from .sources import find_sources, is_archive
 from .span import Rules, Shared, Span
 
 __all__ = ["Follower", "Seen"]

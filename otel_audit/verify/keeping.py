@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from .archive import spell
 from .findings import Finding, Findings
-from .sources import Unreadable
+from .places import Unreadable
 
 if TYPE_CHECKING:
     from otel_audit.sinks.bucketreader import Lock, Version

@@ -13,8 +13,9 @@ from .controls import Claim, Cut
 from .findings import Finding, Findings, Severity
 from .joining import Stream
 from .lookup import Lookup, digest_behind, holds
+from .places import Unreadable
 from .reading import Reading
-from .sources import Unreadable, segments_beside
+from .sources import segments_beside
 
 __all__ = ["Links"]
 

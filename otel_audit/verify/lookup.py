@@ -13,7 +13,8 @@ from typing import Final
 
 from .content import examine
 from .lines import BLOCK_BYTES, Block, read_blocks
-from .sources import STDIN, Source, Unreadable, find_sources, open_source
+from .places import Unreadable
+from .sources import STDIN, Source, find_sources, open_source
 from .span import Span
 
 __all__ = ["Lookup", "digest_behind", "find_lines", "holds"]

@@ -11,7 +11,8 @@ from typing import Final, NamedTuple
 from otel_audit.integrity import CHECKPOINTS
 
 from .findings import Finding, Findings
-from .sources import Elsewhere, Missing, Reader, Source, Unreadable, is_archive, open_source
+from .places import Elsewhere, Missing, Reader, Unreadable
+from .sources import Source, is_archive, open_source
 
 __all__ = ["FileNote", "find_beside", "read_files", "sort_notes"]
 

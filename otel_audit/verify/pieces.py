@@ -15,7 +15,8 @@ from .content import examine
 from .envelopes import Envelope, choose_envelope
 from .findings import Finding, Findings
 from .lines import Block, Remainder, read_blocks
-from .sources import STDIN, Source, Unreadable, open_source
+from .places import Unreadable
+from .sources import STDIN, Source, open_source
 
 __all__ = ["Pieces", "split_pieces"]
 

@@ -16,7 +16,8 @@ from .envelopes import Envelope, choose_envelope
 from .findings import Finding, Findings
 from .lines import Block, Overlong, Remainder, read_blocks
 from .pieces import split_pieces
-from .sources import Source, Unreadable, open_source
+from .places import Unreadable
+from .sources import Source, open_source
 from .span import Rules, Shared, Span
 from .unordered import Index
 

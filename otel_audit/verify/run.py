@@ -14,9 +14,10 @@ from .findings import Finding, Findings, Severity
 from .joining import Stream, join
 from .links import Links
 from .lookup import Lookup
+from .places import Elsewhere, Missing
 from .reading import Reading, read_source
 from .report import Input, Report, StreamSummary
-from .sources import STDIN, Elsewhere, Missing, Source, find_sources, find_unread
+from .sources import STDIN, Source, find_sources, find_unread
 from .span import Rules
 from .unordered import Index
 

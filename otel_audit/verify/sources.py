@@ -15,16 +15,13 @@ import stat
 import sys
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import IO, Any, Final, NamedTuple, Protocol, cast
+from typing import IO, Any, Final, NamedTuple, cast
+
+from .places import ENDINGS, Elsewhere, Missing, Reader, Unreadable
 
 __all__ = [
-    "ENDINGS",
     "STDIN",
-    "Elsewhere",
-    "Missing",
-    "Reader",
     "Source",
-    "Unreadable",
     "find_sources",
     "find_unread",
     "is_archive",
@@ -34,7 +31,6 @@ __all__ = [
 ]
 
 STDIN: Final = "-"
-ENDINGS: Final = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".json", ".json.gz", ".json.zst")
 _SEGMENT: Final = re.compile(r"([0-9a-f]{32})\.(0[0-9]{5}|[1-9][0-9]{5,8})\.jsonl(?:\.gz|\.zst)?")
 _PART: Final = re.compile(r"[0-9]{16}-[0-9]{16}-[0-9a-f]{32}\.jsonl(?:\.gz|\.zst)?")
 """As the S3 sink names the objects of an archive."""
@@ -43,24 +39,6 @@ _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
 _MAX_EXPANSION: Final = 200
 _FREE_EXPANSION: Final = 256 * 1024 * 1024
-
-
-class Unreadable(Exception):
-    """A source cannot be read, or not to its end. The message says why."""
-
-
-class Elsewhere(str):
-    """The path of a source that lies in no file system, and the way to its bytes."""
-
-    __slots__ = ()
-
-    def open_bytes(self) -> tuple[IO[bytes], int]:
-        """Return its bytes, to be read from the first on, and how many there are.
-
-        Raises:
-            Unreadable: it cannot be read; so may reading.
-        """
-        raise NotImplementedError
 
 
 class Source(NamedTuple):
@@ -84,21 +62,6 @@ class Source(NamedTuple):
     def may_be_anything(self) -> bool:
         """Whether its name is one that exports have, and settings, and whatever else lies in directories."""
         return self.name.endswith(".json")
-
-
-class Missing(NamedTuple):
-    """A path under which there is nothing."""
-
-    path: str
-    detail: str = ""
-    """Why, where that is known."""
-
-
-class Reader(Protocol):
-    """A binary input."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most `size` bytes, none at the end."""
 
 
 def find_sources(paths: Sequence[str | os.PathLike[str]]) -> Iterator[Source | Missing]:
