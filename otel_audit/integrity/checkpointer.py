@@ -224,9 +224,9 @@ class Checkpointer:
         just let go of is used again.
         """
         while (rest := self._rested + _LEAST_PAUSE - time.monotonic()) > 0 and not self._asked and not self._closed:
+            self._wake_at = self._seen + _FOLDED_AT_ONCE
             if self._quiet.acquire(timeout=rest):
-                self._try(lambda: self._drain(self._clock()))
-                self._wake_at = self._growth.frontier.size + _FOLDED_AT_ONCE
+                self._drain(self._clock())
         self._rested = time.monotonic()
 
     def _try(self, step: Callable[[], None]) -> None:

@@ -227,6 +227,25 @@ def test_what_a_signer_raises_is_reported_once_and_retried(make_writer: Any, sig
     assert "abcdef" not in "".join(writer.reports)
 
 
+def test_records_that_come_while_nothing_can_be_signed_are_folded_and_no_good_news(
+    make_writer: Any, signer: Signer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Failing:
+        name, vkey = signer.name, signer.vkey
+
+        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
+            raise OSError("the key is away")
+
+    monkeypatch.setattr("otel_audit.integrity.checkpointer._LEAST_PAUSE", 30.0)
+    writer = make_writer([Failing()], every=1)
+    writer.log()
+    eventually(lambda: bool(writer.reports))
+    # The next checkpoint has to wait for half a minute; what comes meanwhile does not wait with it.
+    eventually(lambda: writer.log(500) or writer.checkpointer._growth.frontier.size > 4096)
+    assert len(writer.hashes) < 50_000, "the writer had to do it"
+    assert len(writer.reports) == 1
+
+
 def test_an_anchor_that_is_down_holds_nothing_up_and_gets_the_newest(make_writer: Any) -> None:
     class Anchor:
         name = "far-away"
