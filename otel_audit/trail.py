@@ -36,6 +36,7 @@ _AT_REST: Final = float("-inf")
 """Of a time: that of a keeper who sleeps until it is woken."""
 _NEVER: Final = float("inf")
 _WAKE_TIME: Final = 50e-6
+"""Seconds: more than a waiting thread takes to be awake."""
 _PAUSE_INTERVAL: Final = 0.005
 _FAREWELL: Final = 0.5
 """Seconds that a companion has to stop in, though the time for closing is up."""
@@ -178,14 +179,7 @@ class AuditTrail:
             RecordLost: it could not be kept, and the failure policy says to raise.
         """
         members = data if data is None or type(data) is dict else as_members(data)
-        head = self.door.admit(event_name, audit, members, nanoseconds=nanoseconds)
-        if self._acks:
-            return self._append(head)
-        try:
-            return self.stream.append(head)
-        finally:  # as in `keep`
-            if _now() > self._due:
-                self._attend()
+        return self._append(self.door.admit(event_name, audit, members, nanoseconds=nanoseconds))
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""
