@@ -2,6 +2,7 @@
 
 import sys
 import sysconfig
+from glob import glob
 from tempfile import TemporaryDirectory
 
 from setuptools import Extension, setup
@@ -10,9 +11,17 @@ from setuptools import Extension, setup
 # where C that keeps the interpreter's lock would be slow (PyPy) or bring that lock back (free-threaded CPython).
 WANTED = sys.implementation.name == "cpython" and not sysconfig.get_config_var("Py_GIL_DISABLED")
 
+NATIVE = Extension(
+    "otel_audit._native",
+    sorted(glob("otel_audit/csrc/*.c")),
+    depends=sorted(glob("otel_audit/csrc/*.h")),
+    extra_compile_args=[] if sys.platform == "win32" else ["-fvisibility=hidden"],
+    optional=True,
+)
+
 # Not `build/` in the checkout: modules that were removed since would go from there into the next wheel.
 with TemporaryDirectory() as room:
     setup(
-        ext_modules=[Extension("otel_audit._native", ["otel_audit/_native.c"], optional=True)] if WANTED else [],
+        ext_modules=[NATIVE] if WANTED else [],
         options={"build": {"build_base": room}},
     )

@@ -27,6 +27,7 @@ def problems(path: str) -> list[str]:
     found += [f"the wheel lacks {name}" for name in NEEDED if f"otel_audit/{name}" not in names]
     if not any(name.startswith("otel_audit/_native.") and name.endswith((".so", ".pyd")) for name in names):
         found.append("the wheel lacks the part in C")
+    found += [f"the wheel carries {name}" for name in names if name.startswith("otel_audit/csrc/")]
     if "otel-audit" not in entries["console_scripts"]:
         found.append("the wheel lacks the command otel-audit")
     return found

@@ -1,5 +1,8 @@
 from collections.abc import Iterable
+from hashlib import _Hash
 from typing import Any, final
+
+from .durability import Receipt
 
 @final
 class Words:
@@ -37,3 +40,17 @@ class Encoder:
         trace: dict[str, Any] | None,
         /,
     ) -> bytes | None: ...
+
+@final
+class Chain:
+    def __new__(cls, last: Receipt, leaf: _Hash) -> Chain: ...
+    @property
+    def last(self) -> Receipt: ...
+    @property
+    def stream(self) -> str: ...
+    @property
+    def seq(self) -> int: ...
+    @property
+    def last_hash(self) -> str | None: ...
+    def seal(self, head: bytes, /) -> bytes: ...
+    def rewind(self, last: Receipt, /) -> None: ...

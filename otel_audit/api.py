@@ -82,7 +82,7 @@ def record(
         fields["reason"] = reason
     if changes is not None:
         fields["changes"] = changes
-    return current_trail().record(event_name, fields, data, nanoseconds=nanoseconds)
+    return current_trail().record(event_name, fields, data, nanoseconds)
 
 
 class Action:

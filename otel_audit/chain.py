@@ -15,13 +15,13 @@ import time
 from hashlib import sha256
 from typing import Final
 
-__all__ = ["HASH_MEMBER_LENGTH", "Chain", "leaf_hash", "new_stream_id", "seal_tail"]
+from . import native
+from .durability import Receipt
+
+__all__ = ["HASH_MEMBER_LENGTH", "Chain", "leaf_hash", "new_chain", "new_stream_id", "seal_tail"]
 
 HASH_MEMBER_LENGTH: Final = len(',"hash":""}\n') + 64
 """Length in bytes of what `hash` adds to a line, closing brace and newline included."""
-
-
-_LEAF: Final = sha256(b"\x00")
 
 
 def leaf_hash(canonical: bytes) -> str:
@@ -47,43 +47,49 @@ def new_stream_id() -> str:
 
 
 class Chain:
-    """One stream's state: its id, the number and the hash of its last record. Not thread-safe.
+    """One stream's state: where its last record stands. Not thread-safe.
 
-    Sealing and keeping are two steps, because a write can fail: `seal` moves the chain on, `mark` and `rewind`
-    return it to where it stood, so that a record that was not written never uses up a number.
+    Sealing and keeping are two steps, because a write can fail: `seal` moves the chain on, and `rewind` returns it to
+    where `last` stood, so that a record that was not written never uses up a number.
     """
 
-    __slots__ = ("_link", "_suffix", "last_hash", "seq", "stream")
+    __slots__ = ("last",)
 
     def __init__(self, stream: str, seq: int = 0, last_hash: str | None = None) -> None:
-        self.stream = stream
-        self.seq = seq
-        self.last_hash = last_hash
-        self._link = _link(last_hash)
-        self._suffix = f',"stream":"{stream}"}}'
+        self.last = Receipt(stream, seq, last_hash)
+        """Where the last record stands; number 0 before the first."""
+
+    @property
+    def stream(self) -> str:
+        """The stream's id."""
+        return self.last.stream
+
+    @property
+    def seq(self) -> int:
+        """The last record's number."""
+        return self.last.seq or 0
+
+    @property
+    def last_hash(self) -> str | None:
+        """The last record's hash."""
+        return self.last.hash
 
     def seal(self, head: bytes) -> bytes:
         """Number, link and hash one record; return its line, newline included.
 
         `head` is the canonical JSON object of the record's other members without its closing brace.
         """
-        self.seq = seq = self.seq + 1
-        canonical = head + f"{self._link}{seq}{self._suffix}".encode()
-        hashed = _LEAF.copy()  # cheaper than another hash object, and than a copy of the record behind a zero
-        hashed.update(canonical)
-        self.last_hash = digest = hashed.hexdigest()
-        self._link = f',"prev_hash":"{digest}","seq":'
-        return canonical[:-1] + f',"hash":"{digest}"}}\n'.encode()
+        stream, seq, digest = self.stream, self.seq + 1, self.last_hash
+        canonical = head + seal_tail(stream, seq, digest)
+        digest = leaf_hash(canonical)
+        self.last = Receipt(stream, seq, digest)
+        return b'%b,"hash":"%b"}\n' % (canonical[:-1], digest.encode())
 
-    def mark(self) -> tuple[int, str | None]:
-        """Return the present place, to `rewind` to."""
-        return self.seq, self.last_hash
-
-    def rewind(self, mark: tuple[int, str | None]) -> None:
-        """Return to a place that `mark` gave: what was sealed since then was not kept."""
-        self.seq, self.last_hash = mark
-        self._link = _link(self.last_hash)
+    def rewind(self, last: Receipt) -> None:
+        """Return to where `last` stood then: what was sealed since was not kept."""
+        self.last = last
 
 
-def _link(prev_hash: str | None) -> str:
-    return ',"seq":' if prev_hash is None else f',"prev_hash":"{prev_hash}","seq":'
+def new_chain(stream: str) -> Chain | native.Chain:
+    """Return the state of a stream without a record, which is kept in C where that was built."""
+    return Chain(stream) if native.Chain is None else native.Chain(Receipt(stream, 0, None), sha256(b"\x00"))

@@ -80,12 +80,11 @@ class Door:
         self._own = Redactor()
         """For control records: a verifier reads them, so that no rule of the user's may change them."""
 
-    def admit(
+    def admit(  # noqa: PLR0917 - a default that only a keyword reaches costs more
         self,
         event_name: Any = None,
         audit: Mapping[Any, Any] | None = None,
         data: dict[str, Any] | None = None,
-        *,
         nanoseconds: int | None = None,
         level: str | None = None,
         logger: str | None = None,

@@ -1,6 +1,6 @@
-"""What is written in C for speed (`_native.c`), and None where that was not built (see `setup.py`).
+"""What is written in C for speed (`csrc`), and None where that was not built (see `setup.py`).
 
-Each has a twin in Python that does the same, and more: `redaction.finding`, and `is_plain` with `canonicalize_plain`.
+Each has a twin in Python that does the same: `redaction.finding`, `is_plain` with `canonicalize_plain`, `chain.Chain`.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._native import Encoder, Words
+    from ._native import Chain, Encoder, Words
 else:
     try:
-        from ._native import Encoder, Words
+        from ._native import Chain, Encoder, Words
     except ImportError:
-        Encoder = Words = None
+        Chain = Encoder = Words = None
 
-__all__ = ["Encoder", "Words"]
+__all__ = ["Chain", "Encoder", "Words"]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Generator
 from itertools import repeat
 from typing import Any, Final, TypeAlias, TypeVar
 
-from .chain import Chain, new_stream_id
+from .chain import new_chain, new_stream_id
 from .door import timestamp
 from .durability import Durability, FailurePolicy, Receipt
 from .errors import RecordLost
@@ -42,8 +42,8 @@ _SHORTEST_PAUSE: Final = 0.0003
 _LONGEST_PAUSE: Final = 0.01
 
 
-_Place: TypeAlias = tuple[str, int, "str | None", bytes]
-"""Where a record stands: stream, number, hash, line."""
+_Written: TypeAlias = tuple[Receipt, bytes]
+"""Where a record stands, and its line."""
 
 
 class Stream:
@@ -89,7 +89,7 @@ class Stream:
         survive_forks(self)
 
     def _reset(self, stream: str) -> None:
-        self._chain = Chain(stream)
+        self._chain = new_chain(stream)
         self._opened = False
         self._plain = False
         self._waiting: deque[Waiting] = deque()
@@ -144,12 +144,12 @@ class Stream:
             RecordLost: it could not be kept, and the policy is `raise`, or `block` and the time is up.
         """
         done = self._take(head)
-        if isinstance(done, Waiting):
+        if not isinstance(done, Waiting):
+            receipt = done[0]
+        else:
             if done.error is not None:
                 self._answer_for(done)
-            receipt = Receipt(done.stream or self._chain.stream, done.seq, done.hash)
-        else:
-            receipt = Receipt._make(done[:3])
+            receipt = done.place or Receipt(self._chain.stream, None, None)
         if self._syncs and receipt.seq is not None:
             self._make_durable()
         return receipt
@@ -169,7 +169,7 @@ class Stream:
         record = Bound(head)
         self._under_way.append(record)
         self._write()
-        return record.seq is not None
+        return record.place is not None
 
     def seal(self, head: bytes) -> bytes | None:
         """Give a record its place, write it, even under `relaxed`, and return its line; `settle` waits for the disk.
@@ -182,10 +182,10 @@ class Stream:
         """
         done = self._take(head)
         if not isinstance(done, Waiting):
-            return done[3]
+            return done[1]
         if done.error is not None:
             self._answer_for(done, demanded=True)
-        return done.line if done.seq is not None else None
+        return done.line if done.place is not None else None
 
     def settle(self) -> None:
         """Return when what was sealed is as durable as the durability level says.
@@ -202,23 +202,43 @@ class Stream:
         Raises:
             RecordLost: as for `append`; never under `relaxed` while another thread writes.
         """
-        if self._plain and not self._waiting and not self._lock.locked():
-            done = self._write_through(head)
-        else:
-            done = self._hand_over(head, waits=self._waits)
-        if self._waiting:
-            self._drain_unless_held()
-        if type(done) is Waiting and done.error is not None:
+        done = self._take(head, waits=self._waits)
+        if isinstance(done, Waiting) and done.error is not None:
             self._answer_for(done)
         if self._syncs and not self._is_inside():
             self._make_durable()
 
-    def _take(self, head: bytes) -> _Place | Waiting:
-        """Have a record written, whatever the durability level; return what became of it."""
-        if self._plain and not self._waiting and not self._lock.locked():
-            done = self._write_through(head)
+    def _take(self, head: bytes, *, waits: bool = True) -> _Written | Waiting:
+        """Write one record if nothing else is to be done, or hand it over; return what became of it."""
+        done: _Written | Waiting
+        if not self._plain or self._waiting or self._lock.locked():
+            done = self._hand_over(head, waits=waits)
         else:
-            done = self._hand_over(head, waits=True)
+            thread = _get_ident()  # before: a signal handler can come behind a call, and must find who holds the lock
+            with self._lock:  # unlike `acquire`, nothing can come between taking it and the promise to release it
+                try:
+                    self._holder = thread
+                    if self._plain and self._head is None:
+                        self._head = head
+                        chain = self._chain
+                        before = chain.last
+                        try:
+                            line = chain.seal(head)
+                            self.store.append(line)
+                        except OSError as error:
+                            done = Waiting(head)
+                            self._undo([done], before, error)
+                        else:
+                            if self._observe is not None:
+                                self._observe(chain.seq, chain.last_hash or "")
+                            done = chain.last, line
+                            self._head = None
+                    else:
+                        done = Waiting(head)
+                        self._waiting.append(done)
+                        self._drain()
+                finally:
+                    self._holder = 0
         if self._waiting:
             self._drain_unless_held()
         return done
@@ -240,40 +260,6 @@ class Stream:
             else:
                 self._drain_waiting()
         return waiting
-
-    def _write_through(self, head: bytes) -> _Place | Waiting:
-        """Write one record: the usual case, with nothing else to be done.
-
-        The stream is open and there is no gap to fill. Returns the waiting record if it did not go that way.
-        """
-        thread = _get_ident()  # before: a signal handler can come behind a call, and must find who holds the lock
-        with self._lock:  # unlike `acquire`, nothing can come between taking it and the promise to release it
-            try:
-                self._holder = thread
-                if not self._plain:
-                    waiting = Waiting(head)
-                    self._waiting.append(waiting)
-                    self._drain()
-                    return waiting
-                self._plain = False
-                self._head = head
-                chain = self._chain
-                mark = chain.seq, chain.last_hash
-                try:
-                    line = chain.seal(head)
-                    self.store.append(line)
-                except OSError as error:
-                    waiting = Waiting(head)
-                    self._undo([waiting], mark, error)
-                    return waiting
-                if self._observe is not None:
-                    self._observe(chain.seq, chain.last_hash or "")
-                done = chain.stream, chain.seq, chain.last_hash, line
-                self._head = None
-                self._plain = self._opened
-            finally:
-                self._holder = 0
-        return done
 
     def _is_inside(self) -> bool:
         """Tell whether this thread is in the middle of a write, and a signal handler or `__del__` came here."""
@@ -310,11 +296,11 @@ class Stream:
         """Write what is under way, behind the gap record that is owed."""
         self._in_doubt, self._plain = True, False
         batch, chain = self._under_way, self._chain
-        mark = chain.mark()
+        before = chain.last
         try:
             if not self._opened:
                 self._open()
-                mark = chain.mark()
+                before = chain.last
             lines = []
             if self._gap.count:
                 lines.append(chain.seal(self._gap_head()))
@@ -322,26 +308,26 @@ class Stream:
             for one in batch:
                 one.line = seal(one.head)
                 lines.append(one.line)
-                one.seq, one.hash, one.stream = chain.seq, chain.last_hash, chain.stream
+                one.place = chain.last
             self.store.append(lines[0] if len(lines) == 1 else b"".join(lines))
         except OSError as error:
-            self._undo(batch, mark, error)
+            self._undo(batch, before, error)
             return
         for one in batch:
             one.is_over = True
         if self._observe is not None:
-            self._tell(self._observe, mark[0], lines)
+            self._tell(self._observe, before.seq or 0, lines)
         self._gap.count = self._gap.first = 0
         self._under_way, self._in_doubt, self._plain = [], False, self._opened
 
-    def _undo(self, batch: list[Waiting], mark: tuple[int, str | None], error: OSError) -> None:
+    def _undo(self, batch: list[Waiting], before: Receipt, error: OSError) -> None:
         """Take back what was sealed and could not be written. To be called with `_in_doubt` or `_head` still set."""
-        self._chain.rewind(mark)
+        self._chain.rewind(before)
         for one in batch:
-            one.seq, one.hash, one.error = None, None, error
+            one.place, one.error = None, error
             self._count_loss(error)
             one.is_over = True
-        self._under_way, self._head, self._in_doubt = [], None, False
+        self._under_way, self._head, self._in_doubt, self._plain = [], None, False, False
 
     def _leave(self) -> None:
         """Leave a stream whose end is in doubt: the next one reads where it ended, and takes along what was under way.
@@ -354,10 +340,9 @@ class Stream:
             self._under_way = [Waiting(self._head)]
         self._under_way = [one for one in self._under_way if not isinstance(one, Bound)]
         for one in self._under_way:
-            one.seq, one.hash = None, None
+            one.place = None
         self._opened = self._plain = False
-        chain = Chain(new_stream_id())
-        self._chain, self._head, self._in_doubt = chain, None, False
+        self._chain, self._head, self._in_doubt = new_chain(new_stream_id()), None, False
         self._offspring = Offspring()
 
     @staticmethod
@@ -375,12 +360,12 @@ class Stream:
         data = {**self._describe(), "previous": [ending.as_json() for ending in endings]}
         if self._parent is not None:
             data["parent"] = self._parent
-        mark = chain.mark()
+        before = chain.last
         line = chain.seal(self._control(Control.STREAM_OPEN, data, action="OPEN"))
         try:
             self.store.append(line)
         except OSError:
-            chain.rewind(mark)
+            chain.rewind(before)
             raise
         self._opened = True
         if self._follow is not None:
@@ -504,7 +489,7 @@ class Stream:
                 self._end()
             return self._chain.stream, self._chain.seq
         finally:
-            self._chain = Chain(new_stream_id())
+            self._chain = new_chain(new_stream_id())
             self._opened = self._plain = False
             self._parent = self._birth = None
             self._offspring = Offspring()

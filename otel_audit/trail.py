@@ -164,7 +164,6 @@ class AuditTrail:
         event_name: str,
         audit: Mapping[str, Any] | None = None,
         data: Mapping[str, Any] | None = None,
-        *,
         nanoseconds: int | None = None,
     ) -> Receipt:
         """Record one event; return where it stands.
@@ -179,7 +178,7 @@ class AuditTrail:
             RecordLost: it could not be kept, and the failure policy says to raise.
         """
         members = data if data is None or type(data) is dict else as_members(data)
-        return self._append(self.door.admit(event_name, audit, members, nanoseconds=nanoseconds))
+        return self._append(self.door.admit(event_name, audit, members, nanoseconds))
 
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 
+from .durability import Receipt
+
 __all__ = ["Bound", "Gap", "Waiting"]
 
 
 class Waiting:
     """A record on its way: its head, then its place or what went wrong."""
 
-    stream: str = ""
-    seq: int | None = None
-    hash: str | None = None
+    place: Receipt | None = None
     line: bytes | None = None
     error: OSError | None = None
     is_over: bool = False

@@ -86,14 +86,13 @@ class JournalWriter:
         Raises:
             OSError: nothing was kept.
         """
-        size = self._size + len(lines)
-        if size > self._limit:
-            self._make_room(len(lines))
-            size = self._size + len(lines)
-        if (done := os.write(self._descriptor, lines)) != len(lines):  # a full disk, or a signal
+        length = len(lines)
+        if self._size + length > self._limit:
+            self._make_room(length)
+        if (done := os.write(self._descriptor, lines)) != length:  # a full disk, or a signal
             self._write_rest(lines, done)
-        self._size = size
-        self.written += len(lines)
+        self._size += length
+        self.written += length
         self._not_durable.append(lines)
 
     def _make_room(self, length: int) -> None:

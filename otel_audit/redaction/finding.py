@@ -11,7 +11,7 @@ __all__ = ["compile_words", "finder"]
 
 def compile_words(words: Iterable[str]) -> Words | None:
     """Return what C finds these words with; None without C."""
-    return None if Words is None else Words(sorted({word.encode() for word in words}))
+    return None if Words is None else Words(sorted({word.encode() for word in words}, key=len))
 
 
 def finder(words: Iterable[str]) -> Callable[[bytes], bool]:

@@ -26,7 +26,7 @@ from otel_audit.redaction.paths import parse_path
 from tests.redaction.secrets import make_secrets
 
 pytestmark = pytest.mark.skipif(
-    native.Encoder is None, reason="otel_audit/_native.c was not built: pip install . where there is a C compiler"
+    native.Encoder is None, reason="the part in C was not built: pip install . where there is a C compiler"
 )
 
 

@@ -19,7 +19,7 @@ from otel_audit.logrecord import admit
 from otel_audit.redaction import Redactor, finding
 
 pytestmark = pytest.mark.skipif(
-    native.Encoder is None, reason="otel_audit/_native.c was not built: pip install . where there is a C compiler"
+    native.Encoder is None, reason="the part in C was not built: pip install . where there is a C compiler"
 )
 
 TEXT = st.text(max_size=12) | st.sampled_from(["", "password: hunter2x9", "caf\u00e9", "\ud800", 'a "b"', "a=b", "</"])
@@ -179,6 +179,35 @@ def test_words_are_found_as_python_finds_them(words: list[str], text: str) -> No
 def test_words_are_bytes(words: Any) -> None:
     with pytest.raises(TypeError):
         native.Words(words)
+
+
+def test_what_has_to_be_escaped_is_seen_wherever_it_stands() -> None:
+    encode = native.Encoder({"a"}, frozenset(), None, {}, b"{}", 1000).encode
+    for length in range(1, 26):
+        for place in range(length):
+            for character in (*map(chr, range(0x24)), "[", "\\", "]", "\x7f", "\x80", "\u00a2", "\u20dc", "\U0001f600"):
+                text = f"{'x' * place}{character}{'x' * (length - place - 1)}"
+                head = encode(0, "e", {}, {"a": text}, None, None, None, None)
+                has_to = character < " " or character in '"\\'
+                assert (head is None) == has_to, (length, place, character)
+                assert head is None or f'"data":{{"a":"{text}"}}'.encode() in head
+
+
+def test_names_that_come_and_go_are_written_as_they_are() -> None:
+    door, other = Door(), in_python()
+    for turn in range(3):
+        for number in range(600):  # more than are remembered at a time
+            name = f"name_{number}" if number % 2 else f"n{number}"
+            data = {name: turn, "user": number, f"{'o' * (number % 12)}dd": None}
+            mine = door.admit(None, None, data, 0)
+            assert mine == other.admit(None, None, data, 0)
+    assert door.admit_plain(0, {"name_1": 1}, "INFO", "app", "read", None) is not None
+
+
+def test_a_name_that_has_to_be_escaped_is_left_to_python() -> None:
+    names = {'say "yes"', "a\\b", "line\nbreak", "fine"}
+    encode = native.Encoder(names, frozenset(), None, {}, b"{}", 1000).encode
+    assert [name for name in sorted(names) if encode(0, "e", {}, {name: 1}, None, None, None, None)] == ["fine"]
 
 
 @pytest.mark.parametrize(
