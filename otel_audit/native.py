@@ -1,6 +1,6 @@
 """What is written in C for speed (`csrc`), and None where that was not built (see `setup.py`).
 
-Each has a twin in Python that does the same: `redaction.finding`, `is_plain` with `canonicalize_plain`, `chain.Chain`.
+Each has its twin in Python: `redaction.finding`; `is_plain` with `canonicalize_plain`; `sealing.Chain`.
 """
 
 from __future__ import annotations

@@ -18,13 +18,14 @@ from collections.abc import Callable, Generator
 from itertools import repeat
 from typing import Any, Final, TypeAlias, TypeVar
 
-from .chain import new_chain, new_stream_id
+from .chain import new_stream_id
 from .door import timestamp
 from .durability import Durability, FailurePolicy, Receipt
 from .errors import RecordLost
 from .forking import survive_forks
 from .offspring import Birth, Offspring
 from .record import Control
+from .sealing import new_chain
 from .store import Store
 from .waiting import Bound, Gap, Waiting
 

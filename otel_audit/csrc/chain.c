@@ -1,4 +1,4 @@
-/* Chain: seals records, one behind the other. Its twin is `Chain` in `chain.py`.
+/* Chain: seals records, one behind the other. Its twin is `sealing.py`.
  *
  * It runs the methods of a hash object, which may let go of the interpreter's lock: whoever seals holds the stream's.
  */

@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 
 from otel_audit import AuditHandler, twice
 from otel_audit.canonical import Limits, jcs, make_safe
-from otel_audit.chain import Chain, new_stream_id
+from otel_audit.chain import new_stream_id
 from otel_audit.door import Door
 from otel_audit.logrecord import admit
 from otel_audit.record import MAX_LINE
+from otel_audit.sealing import Chain
 from otel_audit.trail import AuditTrail
 from otel_audit.verify.content import examine
 from tests.writer.trails import codes, named, open_trail, verified

@@ -11,13 +11,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from otel_audit.canonical import canonicalize
-from otel_audit.chain import Chain
 from otel_audit.integrity.checkpoint import Checkpoint, origin_of
 from otel_audit.integrity.merkle import root_hash
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.signatures import CosignatureSigner, Ed25519Signer, Signer, sign_note
 from otel_audit.integrity.verdict import Verdict
 from otel_audit.integrity.verification import StreamIntegrity
+from otel_audit.sealing import Chain
 
 NAME = "shop.example/audit"
 START = 1_800_000_000

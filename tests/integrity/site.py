@@ -11,7 +11,6 @@ from typing import Any
 
 import otel_audit
 from otel_audit.canonical import canonicalize
-from otel_audit.chain import Chain
 from otel_audit.cli.__main__ import main
 from otel_audit.integrity import keys
 from otel_audit.integrity.checkpoint import Checkpoint, origin_of
@@ -19,6 +18,7 @@ from otel_audit.integrity.merkle import root_hash
 from otel_audit.integrity.note import parse_note
 from otel_audit.integrity.opening import open_signer
 from otel_audit.integrity.signatures import Signer, sign_note
+from otel_audit.sealing import Chain
 
 __all__ = ["NAME", "Log", "Site", "build"]
 

@@ -16,12 +16,12 @@ import pytest
 
 import otel_audit
 from otel_audit.canonical import canonicalize
-from otel_audit.chain import Chain
 from otel_audit.cli.__main__ import main
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity import keys
 from otel_audit.integrity.mac import EvolvingMac
 from otel_audit.integrity.mackey import load_mac_key, take_seed
+from otel_audit.sealing import Chain
 from otel_audit.verify import Report, verify
 from tests.writer.trails import ROOT, data_of
 

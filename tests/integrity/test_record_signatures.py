@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 import otel_audit
-from otel_audit.chain import Chain
 from otel_audit.cli.__main__ import main
 from otel_audit.errors import ConfigurationError
 from otel_audit.integrity import keys, recordsign
@@ -23,6 +22,7 @@ from otel_audit.integrity.recordsign import RecordSigner, SignedRecords
 from otel_audit.integrity.seedfile import provision
 from otel_audit.integrity.signatures import Ed25519Signer, sign_note
 from otel_audit.integrity.statements import Revocation
+from otel_audit.sealing import Chain
 from otel_audit.verify import Report, verify
 from tests.integrity.site import NAME, Log, Site
 from tests.writer.trails import data_of, events

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from otel_audit import native
-from otel_audit.chain import Chain, new_chain
 from otel_audit.durability import Receipt
+from otel_audit.sealing import Chain, new_chain
 
 pytestmark = pytest.mark.skipif(
     native.Chain is None, reason="the part in C was not built: pip install . where there is a C compiler"

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from otel_audit.chain import Chain, new_stream_id
+from otel_audit.chain import new_stream_id
 from otel_audit.door import Door
 from otel_audit.otel.projection import ATTRIBUTE_NAMES, BODY_ONLY, project
 from otel_audit.record import AUDIT_MEMBERS, DRAFT_NAMES
+from otel_audit.sealing import Chain
 
 STREAM = "01a200a867407357b1ffeabe75c3f9c0"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 from otel_audit.canonical import canonicalize
-from otel_audit.chain import Chain, new_stream_id
+from otel_audit.chain import new_stream_id
+from otel_audit.sealing import Chain
 
 _START = datetime(2026, 11, 21, 22, 30, tzinfo=timezone.utc)
 

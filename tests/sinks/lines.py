@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from otel_audit.chain import Chain, new_stream_id
+from otel_audit.chain import new_stream_id
 from otel_audit.door import Door
+from otel_audit.sealing import Chain
 from otel_audit.sinks.base import SealedLine
 
 __all__ = ["sealed"]

@@ -7,7 +7,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from otel_audit.chain import Chain, new_stream_id
+from otel_audit.chain import new_stream_id
+from otel_audit.sealing import Chain
 from otel_audit.sinks.base import SealedLine, Sink, SinkUnavailable
 
 

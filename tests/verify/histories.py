@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from otel_audit.canonical import canonicalize, parse
-from otel_audit.chain import Chain, leaf_hash
+from otel_audit.chain import leaf_hash
+from otel_audit.sealing import Chain
 
 SYSTEM = {"id": "otel-audit", "type": "system"}
 START = 1_700_000_000_000_000_000

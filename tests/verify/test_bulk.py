@@ -100,7 +100,7 @@ def sealed_with(change: Callable[[dict[str, Any]], object]) -> Callable[[list[by
     """Change one record, and seal it and all behind it, so that only its content is wrong."""
 
     def edit(lines: list[bytes]) -> None:
-        from otel_audit.chain import Chain
+        from otel_audit.sealing import Chain
 
         chain = Chain(parse(lines[0])["stream"])
         for place, line in enumerate(lines):
@@ -121,7 +121,7 @@ def raw(change: Callable[[bytes], bytes]) -> Callable[[list[bytes]], None]:
     """Seal a line whose JSON is not written as JCS does."""
 
     def edit(lines: list[bytes]) -> None:
-        from otel_audit.chain import Chain
+        from otel_audit.sealing import Chain
 
         chain = Chain(parse(lines[0])["stream"])
         for place, line in enumerate(lines):

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from otel_audit.canonical import canonicalize, parse
+from otel_audit.durability import Receipt
 from otel_audit.record import MAX_LINE
 from otel_audit.verify import CODES, Report, Severity, verify
 from otel_audit.verify import reading as reading_module
@@ -173,7 +174,7 @@ def test_sealed_bytes_that_are_not_canonical_are_found(tmp_path: Path, number: b
     writer = Writer().open()
     writer.event()
     head = writer.lines.pop().rpartition(b',"prev_hash"')[0].replace(b'"amount":12.5', b'"amount":' + number)
-    writer.chain.rewind((1, parse(writer.lines[0])["hash"]))
+    writer.chain.rewind(Receipt(writer.stream, 1, parse(writer.lines[0])["hash"]))
     writer.lines.append(writer.chain.seal(head))
     assert codes(check(tmp_path, writer.close().lines)) == {"NON_CANONICAL": 1}
 
@@ -183,7 +184,7 @@ def test_numbers_and_strings_that_jcs_spells_otherwise_are_found_when_sealed(tmp
     writer = Writer().open()
     writer.event()
     head = writer.lines.pop().rpartition(b',"prev_hash"')[0].replace(b'"amount":12.5', b'"amount":[{"x":%b}]' % number)
-    writer.chain.rewind((1, parse(writer.lines[0])["hash"]))
+    writer.chain.rewind(Receipt(writer.stream, 1, parse(writer.lines[0])["hash"]))
     writer.lines.append(writer.chain.seal(head))
     assert codes(check(tmp_path, writer.close().lines)) == {"NON_CANONICAL": 1}
 

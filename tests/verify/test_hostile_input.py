@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from otel_audit.durability import Receipt
 from otel_audit.verify import lines as lines_module
 from otel_audit.verify import sources as sources_module
 from otel_audit.verify import verify
@@ -71,7 +72,7 @@ def test_sealed_deep_nesting(tmp_path: Path) -> None:
     writer = Writer().open()
     head = writer.event()
     writer.lines.pop()
-    writer.chain.rewind((1, head.partition(b'"prev_hash":"')[2][:64].decode()))
+    writer.chain.rewind(Receipt(writer.stream, 1, head.partition(b'"prev_hash":"')[2][:64].decode()))
     deep = b'{"a":' * 5000 + b"1" + b"}" * 5000
     line = head.partition(b',"prev_hash"')[0].partition(b'"data":')[0] + b'"data":' + deep + b',"event_name":"x"'
     writer.lines.append(writer.chain.seal(line))
