@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_audit.errors import AuditError
-from otel_audit.integrity.durable import replace_file
+from otel_audit.integrity.durable import read_file, replace_file
 from otel_audit.integrity.merkle import HASH_SIZE
 from otel_audit.integrity.note import MAX_NOTE, Note, NoteError, decode_base64, parse_note
 
@@ -134,8 +134,7 @@ class HeadFile:
             EquivocationError: the file does not hold a checkpoint.
         """
         try:
-            with open(self.path, "rb") as file:
-                note = parse_note(file.read(MAX_NOTE + 1))
+            note = parse_note(read_file(self.path, MAX_NOTE + 1))
             Checkpoint.parse(note.text)
             return note
         except FileNotFoundError:

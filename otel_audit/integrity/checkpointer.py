@@ -223,10 +223,12 @@ class Checkpointer:
         What comes in the meantime is folded bit by bit: whoever logs is held up for a shorter time, and memory that was
         just let go of is used again.
         """
-        while (rest := self._rested + _LEAST_PAUSE - time.monotonic()) > 0 and not self._asked and not self._closed:
+        pause = _LEAST_PAUSE
+        while (rest := self._rested + pause - time.monotonic()) > 0 and not self._asked and not self._closed:
             self._wake_at = self._seen + _FOLDED_AT_ONCE
             if self._quiet.acquire(timeout=rest):
                 self._drain(self._clock())
+                pause = max(pause, min(self._interval, 1))
         self._rested = time.monotonic()
 
     def _try(self, step: Callable[[], None]) -> None:

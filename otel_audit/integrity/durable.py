@@ -3,8 +3,27 @@
 from __future__ import annotations
 
 import os
+from typing import Final
 
-__all__ = ["create_file", "replace_file", "sync_directory_of"]
+__all__ = ["create_file", "read_file", "replace_file", "sync_directory_of"]
+
+_CHUNK: Final = 4096
+
+
+def read_file(path: str, most: int) -> bytes:
+    """Return what a file holds, and no more than so many bytes of it.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        content = b""
+        while len(content) < most and (more := os.read(descriptor, min(most - len(content), _CHUNK))):
+            content += more
+        return content
+    finally:
+        os.close(descriptor)
 
 
 def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
@@ -16,10 +35,7 @@ def replace_file(path: str, content: bytes, mode: int = 0o600) -> None:
     temporary = f"{path}.{os.getpid()}.tmp"
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     try:
-        with open(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write(descriptor, content)
         os.replace(temporary, path)
     except BaseException:
         os.unlink(temporary)
@@ -36,15 +52,23 @@ def create_file(path: str, content: bytes, mode: int) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        with open(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        os.fchmod(descriptor, mode)
+        _write(descriptor, content)
     except BaseException:
         os.unlink(path)
         raise
     sync_directory_of(path)
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    """Write durably, and close. With no more system calls than that takes: at each, other threads may go first."""
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(descriptor, rest) :]
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_directory_of(path: str) -> None:
