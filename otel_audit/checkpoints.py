@@ -89,7 +89,9 @@ class Checkpoints:
         """Nothing: a checkpointer starts with its stream."""
 
     def notify(self) -> None:
-        """Nothing: checkpointers keep their own time."""
+        """Have what came since the last sync taken into the tree, where the one who syncs is at work anyway."""
+        if (current := self._current) is not None:
+            current.fold()
 
     def finish(self) -> None:
         """Have a checkpoint of what the stream holds now written into it."""

@@ -419,7 +419,7 @@ class AuditTrail:
                 self._guard(self.stream.sync)
                 self._back_at, sync_time = _NEVER, _now() - began
                 for companion in self._companions:
-                    companion.notify()
+                    self._guard(companion.notify)
             now = time.monotonic()
             if now >= next_tick:
                 next_tick = now + _TICK

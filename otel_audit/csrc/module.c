@@ -23,7 +23,9 @@ prepare(PyObject *module)
         return -1;
     if (PyModule_AddType(module, state->words) < 0)
         return -1;
-    return add_type(module, &encoder_spec) < 0 ? -1 : add_type(module, &chain_spec);
+    if (add_type(module, &encoder_spec) < 0 || add_type(module, &chain_spec) < 0)
+        return -1;
+    return add_type(module, &leaves_spec);
 }
 
 static int

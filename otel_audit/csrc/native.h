@@ -24,7 +24,7 @@ typedef struct Words Words;
 /* Tell whether one of the words stands in this text. */
 int holds_one(const Words *words, const unsigned char *text, Py_ssize_t length);
 
-extern PyType_Spec words_spec, encoder_spec, chain_spec;
+extern PyType_Spec words_spec, encoder_spec, chain_spec, leaves_spec;
 
 static inline int
 is_ascii(PyObject *text)

@@ -1,8 +1,9 @@
 """The checkpointer: signs the head of a stream each second or each 1,024 records, in a thread of its own.
 
-What the writer does for it is one append to a deque and one comparison. Hashing, signing, keeping the state,
-writing the checkpoint record and publishing it happen here. If the writer gets far ahead of this thread, it
-folds some of the tree itself rather than let the queue grow.
+What the writer does for it is to put down the record's hash and to compare a number. Signing, keeping the state,
+writing the checkpoint record and publishing it happen here. Hashing the tree is most of the work, and needs the
+interpreter, so that whoever logs without a pause waits meanwhile: the trail's keeper does a little of it each time it
+is awake. If the writer gets far ahead of both, it folds some of the tree itself rather than let the queue grow.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, HeadFile, birth_
 from otel_audit.integrity.epochs import EpochSigner
 from otel_audit.integrity.growth import Growth
 from otel_audit.integrity.note import NoteError
+from otel_audit.integrity.packed import new_leaves
 from otel_audit.integrity.publishing import Anchored, AnchorError, AnchorPlan, Publisher, SignedHead
 from otel_audit.integrity.recordsign import RecordSigner
 from otel_audit.integrity.signatures import Signer, sign_note
@@ -35,8 +37,10 @@ _log: Final = logging.getLogger("otel_audit.integrity")
 _QUEUE_LIMIT: Final = 65_536
 _LEAST_PAUSE: Final = 0.25
 """Seconds between checkpoints that only the number of records calls for: each one takes the interpreter from those who
-log some forty times for a moment, which at most one call in a hundred may notice."""
-_FOLDED_AT_ONCE: Final = 4096
+log a dozen times for a moment, which at most one call in a hundred may notice."""
+_MANY: Final = 16_384
+"""Records behind a checkpoint, from which on the next one is due a second after it: who logs so much notices each."""
+_LONGER_PAUSE: Final = 1.0
 _LEAST_PATIENCE: Final = 0.5
 """Seconds that closing takes for the last signature, and for bringing it to the anchors, even if none are left."""
 _live: Final[weakref.WeakSet[Checkpointer]] = weakref.WeakSet()
@@ -98,9 +102,10 @@ class Checkpointer:
         self._publishers = [Publisher(plan, report=report, kept=self._take_receipt) for plan in anchors]
         self._receipts: deque[Anchored] = deque()
 
-        self._queue: deque[str] = deque()
+        self._leaves = new_leaves()
+        self._put: Callable[[str], None] = self._leaves.put
         self._moments: deque[float] = deque()
-        """When each of these came, where epochs end. They are put here first, and taken last."""
+        """When each leaf came, where epochs end. They are put here first, and taken first."""
         self._seen = 0
         self._wake_at = every
         self._quiet = threading.Lock()
@@ -135,13 +140,18 @@ class Checkpointer:
         """Take a record that is written: its number and its hash. In order; one thread at a time."""
         if self._epochs is not None:
             self._moments.append(self._clock())
-        self._queue.append(hash_hex)
+        self._put(hash_hex)
         self._seen = seq
         if seq >= self._wake_at:
             self._wake_at = seq + _QUEUE_LIMIT  # the thread lowers it again when it has caught up
             self._wake()
-            if len(self._queue) > _QUEUE_LIMIT:
+            if len(self._leaves) > _QUEUE_LIMIT:
                 self._drain(self._clock())
+
+    def fold(self) -> None:
+        """Take what was observed into the tree now, so that the next checkpoint need not take all of it at once."""
+        if self._leaves and not self._closed:
+            self._drain(self._clock())
 
     def flush(self, timeout: float = 5.0) -> None:
         """Have what was observed checkpointed now; wait for it, `timeout` seconds at most. Call it without the
@@ -218,17 +228,14 @@ class Checkpointer:
             self._asked.popleft().set()
 
     def _rest(self) -> None:
-        """Wait until the last checkpoint is a moment ago, unless somebody asks for one.
-
-        What comes in the meantime is folded bit by bit: whoever logs is held up for a shorter time, and memory that was
-        just let go of is used again.
-        """
+        """Wait until the last checkpoint is a moment ago, unless somebody asks for one."""
         pause = _LEAST_PAUSE
         while (rest := self._rested + pause - time.monotonic()) > 0 and not self._asked and not self._closed:
-            self._wake_at = self._seen + _FOLDED_AT_ONCE
+            self._wake_at = self._seen + _MANY
             if self._quiet.acquire(timeout=rest):
                 self._drain(self._clock())
-                pause = max(pause, min(self._interval, 1))
+            if self._seen - self.signed > _MANY:
+                pause = max(pause, min(self._interval, _LONGER_PAUSE))
         self._rested = time.monotonic()
 
     def _try(self, step: Callable[[], None]) -> None:
@@ -361,22 +368,24 @@ class Checkpointer:
     def _drain(self, now: float) -> None:
         """Fold what waits into the tree; at the end of an epoch, note how the tree stood there."""
         with self._fold_lock:
-            batch: list[str] = []
-            for _ in range(len(self._queue)):
-                digest = self._queue.popleft()
-                if self._epochs is not None and (moment := self._moments.popleft()) >= self._boundary:
-                    self._fold(batch)
-                    batch = []
-                    self._end_epochs(moment)
-                batch.append(digest)
-            self._fold(batch)
+            count = len(self._leaves)
+            if self._epochs is not None:
+                before = 0
+                for place in range(count):
+                    if (moment := self._moments.popleft()) >= self._boundary:
+                        self._fold(place - before)
+                        before = place
+                        self._end_epochs(moment)
+                count -= before
+            self._fold(count)
             if now >= self._boundary:
                 self._end_epochs(now)
 
-    def _fold(self, batch: list[str]) -> None:
+    def _fold(self, count: int) -> None:
+        packed = self._leaves.take(count)
         if self._records is not None:
-            self._records.observe(self._growth.frontier.size + 1, batch)
-        self._growth.extend(bytes.fromhex("".join(batch)))
+            self._records.observe(self._growth.frontier.size + 1, packed)
+        self._growth.extend(packed)
 
     def _end_epochs(self, now: float) -> None:
         assert self._epochs is not None
@@ -393,11 +402,15 @@ class Checkpointer:
     def _abandon(self) -> None:
         """In a forked child: let go of a stream that is the parent's."""
         self._closed = True
-        self._queue = deque(maxlen=0)
+        self._leaves, self._put = new_leaves(), _ignore
         self._moments = deque(maxlen=0)
         self._fold_lock = threading.Lock()
         for publisher in self._publishers:
             publisher.abandon()
+
+
+def _ignore(hash_hex: str) -> None:
+    """Take the hash of a record of a stream that is not this process's."""
 
 
 def _abandon_all() -> None:

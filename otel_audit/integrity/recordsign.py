@@ -73,8 +73,9 @@ class RecordSigner:
         self._waiting: deque[tuple[int, str]] = deque(maxlen=_MOST_WAITING)
         """Where the process logs faster than this signs, the oldest go without; the verifier says which."""
 
-    def observe(self, first: int, digests: Sequence[str]) -> None:
-        """Take the hashes of records from this number on."""
+    def observe(self, first: int, packed: bytes) -> None:
+        """Take the hashes of records from this number on, 32 bytes each."""
+        digests = (packed[place : place + _HASH_SIZE].hex() for place in range(0, len(packed), _HASH_SIZE))
         with self._lock:
             self._waiting.extend(enumerate(digests, first))
 

@@ -121,6 +121,28 @@ def test_every_head_extends_the_one_before_under_load(make_writer: Any) -> None:
     assert all(each.root == writer.root(each.size) for each in writer.emitted)
 
 
+def test_what_somebody_else_folded_is_in_the_tree(make_writer: Any) -> None:
+    writer = make_writer()
+    for count in (1, 7, 0, 300):
+        writer.log(count)
+        writer.checkpointer.fold()
+        assert len(writer.checkpointer._leaves) == 0
+    writer.checkpointer.flush()
+    assert writer.emitted == [Checkpoint(ORIGIN, 308, writer.root(308))]
+
+
+def test_whoever_logs_very_much_is_interrupted_once_a_second(make_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("otel_audit.integrity.checkpointer._LEAST_PAUSE", 0.5)
+    monkeypatch.setattr("otel_audit.integrity.checkpointer._MANY", 50)
+    writer = make_writer(every=10)
+    writer.log(10)
+    eventually(lambda: len(writer.emitted) == 1)
+    began = time.monotonic()
+    writer.log(200)
+    eventually(lambda: len(writer.emitted) == 2)
+    assert time.monotonic() - began > 0.8
+
+
 def test_a_writer_far_ahead_folds_the_tree_itself(make_writer: Any, signer: Signer) -> None:
     class Stuck:
         name, vkey = signer.name, signer.vkey
@@ -135,7 +157,7 @@ def test_a_writer_far_ahead_folds_the_tree_itself(make_writer: Any, signer: Sign
     writer.log(10)
     assert Stuck.entered.wait(5)
     writer.log(200_000)
-    assert len(writer.checkpointer._queue) <= 2 * 65_536
+    assert len(writer.checkpointer._leaves) <= 2 * 65_536
     Stuck.released.set()
     writer.checkpointer.flush()
     assert writer.emitted[-1].root == writer.root(writer.emitted[-1].size)
@@ -326,7 +348,7 @@ def test_a_forked_child_signs_nothing_of_its_parents_stream(make_writer: Any, tm
             writer.checkpointer.observe(4, "00" * 32)
             writer.checkpointer.flush()
             writer.checkpointer.close()
-            os._exit(len(writer.emitted) + len(writer.checkpointer._queue) - 1)
+            os._exit(len(writer.emitted) + len(writer.checkpointer._leaves) - 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     writer.log(3)
     writer.checkpointer.flush()

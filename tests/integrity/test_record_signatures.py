@@ -305,9 +305,9 @@ def test_what_comes_faster_than_it_can_be_signed_goes_without_and_is_told(
     signer = open_signer(site.key)
     slow, stream = RecordSigner(signer, "0" * 32, emit=made.append), "0" * 32
     hashes = [f"{number:064x}" for number in range(1, 41)]
-    slow.observe(1, hashes[:5])
+    slow.observe(1, bytes.fromhex("".join(hashes[:5])))
     assert slow.sign(5) == 1
-    slow.observe(6, hashes[5:])
+    slow.observe(6, bytes.fromhex("".join(hashes[5:])))
     assert slow.sign(40) == 1
     checks = SignedRecords(stream, [read_vkey(signer.vkey)])
     checks.extend_packed(bytes.fromhex("".join(hashes)))

@@ -61,6 +61,17 @@ def test_the_last_checkpoint_in_a_stream_stands_before_its_end(tmp_path: Path, k
     assert (codes(report), report.streams[0].signed, report.streams[0].tier) == (set(), 4, "signed")
 
 
+def test_the_keeper_folds_between_checkpoints(tmp_path: Path, key: Path) -> None:
+    trail = configure(tmp_path / "j", key, checkpoint_interval=3600, checkpoint_records=10_000)
+    for _ in range(100):
+        otel_audit.record("order.pay")
+    (signing,) = (each for each in trail.companions if isinstance(each, Checkpoints))
+    eventually(lambda: signing._current._growth.frontier.size == trail.stream.records)
+    assert signing._current.signed == 0
+    trail.close()
+    assert codes(check(tmp_path / "j", key)) == set()
+
+
 def test_a_forked_child_signs_its_own_stream(tmp_path: Path, key: Path) -> None:
     trail = configure(tmp_path / "j", key)
     otel_audit.record("order.pay")
