@@ -1,16 +1,14 @@
 """The audit trail: the road from an event to its record, assembled, and what watches over it.
 
-One keeper thread, started with the first record, makes the journal durable within its interval, writes heartbeats,
-looks whether somebody touched the journal behind our back, and whether loggers that used to speak were silenced.
+Its keeper makes the journal durable within its interval, writes heartbeats, looks whether somebody touched the journal
+behind our back, and whether loggers that used to speak were silenced.
 """
 
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import sys
-import threading
 import time
 import weakref
 from collections.abc import Callable, Mapping
@@ -23,32 +21,17 @@ from .durability import Durability, FailurePolicy, Receipt
 from .errors import DeliveryTimeout
 from .fields import as_members
 from .journal.writer import JournalWriter
+from .keeper import Duties, Intervals, Keeper, attempt
 from .notices import notice
 from .record import FORMAT, Control
 from .store import Store
 from .stream import Stream
 
-__all__ = ["AuditTrail", "Companion", "Health", "Intervals", "Watch", "describe_process"]
+__all__ = ["AuditTrail", "Companion", "Health", "Watch", "describe_process"]
 
-_TICK: Final = 1.0
 _now: Final = time.monotonic
-_AT_REST: Final = float("-inf")
-"""Of a time: that of a keeper who sleeps until it is woken."""
-_NEVER: Final = float("inf")
-_WAKE_TIME: Final = 50e-6
-"""Seconds: more than a waiting thread takes to be awake."""
-_PAUSE_INTERVAL: Final = 0.005
 _FAREWELL: Final = 0.5
 """Seconds that a companion has to stop in, though the time for closing is up."""
-
-
-class Intervals(NamedTuple):
-    """How often the keeper does what, in seconds."""
-
-    sync: float = 0.02
-    """Longest time from a write to the fdatasync behind it."""
-    heartbeat: float = 60.0
-    """From one `audit.heartbeat` to the next; 0 for none."""
 
 
 class Health(NamedTuple):
@@ -134,17 +117,6 @@ class AuditTrail:
         self._fast_fail = fast_fail
         self._watches: tuple[Watch, ...] = ()
         self._degraded: dict[str, Mapping[str, Any]] = {}
-        self._keeper: threading.Thread | None = None
-        self._starting = threading.RLock()
-        self._stop = threading.Event()
-        self._quiet = _taken_lock()
-        """Held while there is nothing new for the keeper. Unlike an Event, safe to tell from a signal handler."""
-        self._due = _AT_REST
-        """When the keeper wants the interpreter, on the monotonic clock."""
-        self._back_at = _NEVER
-        """The same, of a keeper that waits for the disk."""
-        self._next_pause = _AT_REST
-        """When a caller may pause for the keeper again. It leaves `_due` as it is: the keeper may just go to rest."""
         self._closes_in = 0
         self.stream = Stream(
             store,
@@ -155,6 +127,15 @@ class AuditTrail:
             warn=self._warn,
             forked=self._forget,
         )
+        duties = Duties(
+            prepare=self._prepare,
+            begin=self._begin,
+            sync=self.stream.sync,
+            synced=self._notify,
+            look=self._look,
+            beat=self._beat,
+        )
+        self._keeper = Keeper(self.intervals, duties)
 
     def __repr__(self) -> str:
         return f"<AuditTrail stream={self.stream.id} records={self.stream.records}>"
@@ -183,8 +164,8 @@ class AuditTrail:
     def record_control(self, event_name: str, data: dict[str, Any], *, action: str) -> Receipt:
         """Write a control record. It waits for no sink: the sink's own thread may be the one that writes it."""
         receipt = self.stream.append(self._control(event_name, data, action=action))
-        if _now() > self._due:
-            self._attend()
+        if _now() > self._keeper.due:
+            self._keeper.attend()
         return receipt
 
     def record_within(self, stream: str, event_name: str, data: dict[str, Any], *, action: str) -> bool:
@@ -193,8 +174,8 @@ class AuditTrail:
         It waits for no sink.
         """
         written = self.stream.append_within(stream, self._control(event_name, data, action=action))
-        if written and _now() > self._due:
-            self._attend()
+        if written and _now() > self._keeper.due:
+            self._keeper.attend()
         return written
 
     def keep(self, head: bytes) -> None:
@@ -209,8 +190,8 @@ class AuditTrail:
         try:
             self.stream.put(head)
         finally:  # what could not be kept is owed a gap record
-            if _now() > self._due:
-                self._attend()
+            if _now() > self._keeper.due:
+                self._keeper.attend()
 
     def seal(self, head: bytes) -> bytes | None:
         """Seal and write a head that the door made, and return its line; `settle` then waits as `keep` does.
@@ -221,8 +202,8 @@ class AuditTrail:
             RecordLost: it could not be kept, whatever the failure policy.
         """
         line = self.stream.seal(head)
-        if _now() > self._due:
-            self._attend()
+        if _now() > self._keeper.due:
+            self._keeper.attend()
         return line
 
     def settle(self, line: bytes) -> None:
@@ -241,8 +222,8 @@ class AuditTrail:
         try:
             receipt = self.stream.append(head)
         finally:
-            if _now() > self._due:
-                self._attend()
+            if _now() > self._keeper.due:
+                self._keeper.attend()
         if self._acks and receipt.seq is not None:
             self._await_delivery(receipt.stream, receipt.seq)
         return receipt
@@ -261,26 +242,6 @@ class AuditTrail:
             notice(f"{message}; it is in the journal and will be sent", subject="ack")
             return
         raise DeliveryTimeout(f"{message}. The record is in the journal and will be sent when the sink is back.")
-
-    def _attend(self) -> None:
-        """Tell the keeper that there is something to make durable; start it if it is not there.
-
-        One that wants the interpreter is let in. CPython wakes whoever waits for that each time it is let go of, as at
-        every write; beside a thread that logs without a pause the wake comes too late most times, and costs that
-        thread a multiple of the write. So it pauses once, for longer than a wake takes.
-        """
-        if self._due == _AT_REST:
-            if self._keeper is None or not self._keeper.is_alive():
-                self._start()
-            self._due = self._back_at
-            self._wake()
-        elif (now := _now()) > self._next_pause:  # it may be that the disk is slower than it was
-            self._next_pause = now + _PAUSE_INTERVAL
-            time.sleep(_WAKE_TIME)
-
-    def _wake(self) -> None:
-        with contextlib.suppress(RuntimeError):  # it is awake
-            self._quiet.release()
 
     def accompany(self, companion: Companion) -> None:
         """Have something run beside the stream. To be called before the first record."""
@@ -351,12 +312,8 @@ class AuditTrail:
         A record that comes later opens a new stream.
         """
         deadline = time.monotonic() + timeout
-        self._stop.set()
-        self._wake()  # the keeper, which would otherwise see it only at its next tick
-        keeper, self._keeper = self._keeper, None
-        if keeper is not None and keeper is not threading.current_thread() and keeper.is_alive():
-            keeper.join(timeout)
-        self._guard(self._look_after_the_journal)
+        self._keeper.stop(timeout)
+        attempt(self._look_after_the_journal)
         for companion in self._companions:
             companion.finish()
         stream, seq = self.stream.close()
@@ -369,8 +326,7 @@ class AuditTrail:
         self.stream.close()  # a companion may have had something to say after the first time
         if undeclared := self.stream.undeclared:
             notice(f"{undeclared} audit records were lost, and no audit.gap record could be written", subject="close")
-        self._stop.clear()
-        self._due, self._back_at = _AT_REST, _NEVER
+        self._keeper.resume()
         return flushed
 
     def _describe(self) -> dict[str, Any]:
@@ -385,57 +341,20 @@ class AuditTrail:
     def _warn(self, message: str) -> None:
         notice(message, subject="loss")
 
-    def _start(self) -> None:
-        if sys.is_finalizing():
-            return  # logged by a destructor at the very end: a thread that starts now would never run
-        with self._starting:  # reentrant: a signal handler may log in the middle of this
-            keeper = threading.Thread(target=self._keep_watch, name="otel-audit-keeper", daemon=True)
-            if (self._keeper is not None and self._keeper.is_alive()) or self._stop.is_set():
-                return
-            self._keeper = keeper
-            if self._closes_in != os.getpid():
-                self._closes_in = os.getpid()
-                _close_at_exit(weakref.ref(self))
-            try:
-                keeper.start()
-            except RuntimeError:  # the interpreter is going down: no new threads; the record itself is written
-                self._keeper = None
-                return
-            for companion in self._companions:
-                companion.start()
+    def _prepare(self) -> None:
+        if self._closes_in != os.getpid():
+            self._closes_in = os.getpid()
+            _close_at_exit(weakref.ref(self))
 
-    def _keep_watch(self) -> None:
-        next_tick = next_beat = time.monotonic()
-        interval, sync_time = min(self.intervals.sync, _TICK), 0.0
-        next_tick += _TICK
-        next_beat += self.intervals.heartbeat or float("inf")
-        while not self._stop.is_set():
-            if self._quiet.acquire(timeout=max(0.0, min(next_tick, next_beat) - time.monotonic())):
-                self._due = _now() + interval
-                self._stop.wait(interval)
-                self._quiet.acquire(blocking=False)
-                began = _now()
-                self._due, self._back_at = _AT_REST, began + sync_time
-                self._guard(self.stream.sync)
-                self._back_at, sync_time = _NEVER, _now() - began
-                for companion in self._companions:
-                    self._guard(companion.notify)
-            now = time.monotonic()
-            if now >= next_tick:
-                next_tick = now + _TICK
-                self._guard(self._tick)
-            if now >= next_beat:
-                next_beat = now + self.intervals.heartbeat
-                self._guard(self._beat)
+    def _begin(self) -> None:
+        for companion in self._companions:
+            companion.start()
 
-    def _guard(self, work: Callable[[], object]) -> None:
-        """Run one of the keeper's tasks; whatever goes wrong is said, and the keeper lives on."""
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001 - the thread that watches must outlive what it finds
-            notice(f"the audit trail's keeper: {type(error).__name__}: {error}", subject="keeper")
+    def _notify(self) -> None:
+        for companion in self._companions:
+            attempt(companion.notify)
 
-    def _tick(self) -> None:
+    def _look(self) -> None:
         self.stream.fill_gap()
         self.stream.sync()  # what failed before, and what the trail wrote about itself
         self._look_after_the_journal()
@@ -474,20 +393,10 @@ class AuditTrail:
         self.record_control(Control.HEARTBEAT, data, action="BEAT")
 
     def _forget(self) -> None:
-        self._keeper = None
-        self._starting = threading.RLock()
-        self._stop = threading.Event()
-        self._quiet = _taken_lock()
-        self._due, self._back_at = _AT_REST, _NEVER
+        self._keeper.forget()
         self._degraded = {}
         for companion in self._companions:
             companion.forget()
-
-
-def _taken_lock() -> threading.Lock:
-    lock = threading.Lock()
-    lock.acquire()
-    return lock
 
 
 def describe_process() -> dict[str, Any]:
@@ -505,7 +414,7 @@ def _close_at_exit(reference: weakref.ref[AuditTrail]) -> None:
     def close() -> None:
         trail = reference()
         if trail is not None:
-            trail._guard(trail.close)
+            attempt(trail.close)
 
     atexit.register(close)
     parents = sys.modules.get("multiprocessing.process")

@@ -16,9 +16,10 @@ from ..canonical import Limits, canonicalize, make_safe
 from ..door import Door
 from ..durability import FailurePolicy
 from ..errors import ConfigurationError
+from ..keeper import Intervals
 from ..selection import make_selection
 from ..sinks.base import Sink
-from ..trail import AuditTrail, Intervals, Watch
+from ..trail import AuditTrail, Watch
 from .redacting import make_redactor
 from .resolving import Effective
 from .schemes import find_type

@@ -13,8 +13,8 @@ from typing import Any, Final, cast, get_args
 from otel_audit.canonical import Limits
 from otel_audit.durability import Durability, FailurePolicy, OnFailure
 from otel_audit.journal.writer import DEFAULT_SEGMENT_BYTES
+from otel_audit.keeper import Intervals
 from otel_audit.record import MAX_LINE
-from otel_audit.trail import Intervals
 
 from .anchors import ANCHORS, AnchorSettings
 from .kinds import (

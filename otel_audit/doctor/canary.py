@@ -29,9 +29,10 @@ _LAST: Final = 3
 def send_canary(sinks: Sequence[ConfiguredSink], *, timeout: float) -> Iterator[Check]:
     """Write a canary and wait for each sink to confirm it, at most `timeout` seconds for all of them."""
     from otel_audit.journal.writer import JournalWriter
+    from otel_audit.keeper import Intervals
     from otel_audit.shipping import Shipper as Shipping
     from otel_audit.shipping.source import JournalSource
-    from otel_audit.trail import AuditTrail, Intervals
+    from otel_audit.trail import AuditTrail
 
     with tempfile.TemporaryDirectory(prefix="otel-audit-doctor-") as place:
         directory = Path(place)

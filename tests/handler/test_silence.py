@@ -11,17 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from otel_audit import AuditHandler
-from otel_audit import trail as trails
+from otel_audit import AuditHandler, keeper
 from otel_audit.trail import AuditTrail
 from tests.writer.trails import codes, data_of, eventually, open_trail, verified
 
-TICK = trails._TICK
+TICK = keeper._TICK
 
 
 @pytest.fixture(autouse=True)
 def the_keeper_looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trails, "_TICK", 0.05)
+    monkeypatch.setattr(keeper, "_TICK", 0.05)
 
 
 @pytest.fixture
@@ -293,6 +292,6 @@ def test_records_that_come_through_a_queue_say_nothing_of_their_logger(trail: Au
 def test_it_is_noticed_within_two_seconds_by_default(
     monkeypatch: pytest.MonkeyPatch, heard: logging.Logger, trail: AuditTrail, journal: Path
 ) -> None:
-    monkeypatch.setattr(trails, "_TICK", TICK)
+    monkeypatch.setattr(keeper, "_TICK", TICK)
     raise_level(heard)
     eventually(lambda: data_of(journal, "audit.pipeline.degraded"), within=2)

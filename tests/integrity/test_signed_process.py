@@ -23,8 +23,9 @@ from otel_audit.integrity.opening import open_signer
 from otel_audit.integrity.policy import Policy
 from otel_audit.integrity.seedfile import provision
 from otel_audit.journal.writer import JournalWriter
+from otel_audit.keeper import Intervals
 from otel_audit.record import Control
-from otel_audit.trail import AuditTrail, Intervals
+from otel_audit.trail import AuditTrail
 from otel_audit.verify import Report, verify
 from tests.integrity.site import NAME, Log, Site
 from tests.writer.trails import ROOT, data_of, events, eventually

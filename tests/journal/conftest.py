@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from otel_audit import notices, trail
+from otel_audit import keeper, notices
 from otel_audit.journal import writer
 
 
@@ -21,7 +21,7 @@ def every_notice_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(autouse=True)
 def the_keeper_looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ten times a second, so that a test need not wait for it."""
-    monkeypatch.setattr(trail, "_TICK", 0.1)
+    monkeypatch.setattr(keeper, "_TICK", 0.1)
     monkeypatch.setattr(writer, "_MEASURE_INTERVAL", 0.1)
 
 

@@ -75,10 +75,7 @@ def later(journal: Path, **settings: Any) -> Iterator[AuditTrail]:
 
 def die(trail: AuditTrail) -> None:
     """Leave a stream as a killed process does: not closed, and not locked any more."""
-    trail._stop.set()
-    trail._wake()
-    if trail._keeper is not None:
-        trail._keeper.join(10.0)
+    trail._keeper.stop(10.0)
     assert isinstance(trail.stream.store, JournalWriter)
     trail.stream.store.forget()
 

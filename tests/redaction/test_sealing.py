@@ -149,10 +149,10 @@ def test_where_no_key_can_be_made_the_value_is_masked_and_the_trail_says_so(
         patch.setattr(subject_keys.os, failing, fail)
         head = trail.door.admit("order.pay", {"data_subject": "alice"}, {"email": "a@b"})
     trail.keep(head)
-    trail._tick()
+    trail._look()
     assert trail.health().degraded == ("subject keys",)
     otel_audit.record("order.pay", data_subject="alice", data={"email": "a@b"})
-    trail._tick()
+    trail._look()
     assert trail.health().degraded == ()
     trail.close()
 

@@ -13,10 +13,11 @@ import pytest
 from otel_audit.journal.cursor import Cursor
 from otel_audit.journal.reader import Position
 from otel_audit.journal.writer import JournalWriter
+from otel_audit.keeper import Intervals
 from otel_audit.shipping import Shipper
 from otel_audit.shipping.source import JournalSource
 from otel_audit.sinks.base import Archive, SealedLine, SinkUnavailable
-from otel_audit.trail import AuditTrail, Intervals
+from otel_audit.trail import AuditTrail
 from tests.shipping.fakes import FakeSink, fill, quick
 
 Make = Callable[..., AuditTrail]

@@ -81,7 +81,8 @@ ENDING = """
 import os, signal, sys
 from pathlib import Path
 from otel_audit.journal.writer import JournalWriter
-from otel_audit.trail import AuditTrail, Intervals
+from otel_audit.keeper import Intervals
+from otel_audit.trail import AuditTrail
 trail = AuditTrail(JournalWriter(Path(sys.argv[1])), intervals=Intervals(heartbeat=0))
 trail.record("a.b")
 """

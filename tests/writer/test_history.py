@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from otel_audit.journal.writer import JournalWriter
-from otel_audit.trail import AuditTrail, Intervals
+from otel_audit.keeper import Intervals, attempt
+from otel_audit.trail import AuditTrail
 from tests.writer.trails import named, verified
 
 VALUES = st.recursive(
@@ -123,7 +124,7 @@ class History(RuleBasedStateMachine):
     def look(self, which: int) -> None:
         """What the keeper does each second."""
         trail = self.trails[which % len(self.trails)]
-        trail._guard(trail._tick)
+        attempt(trail._look)
 
     @rule(room=st.integers(0, 600))
     def fill_the_disk(self, room: int) -> None:

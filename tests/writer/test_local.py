@@ -17,10 +17,11 @@ import pytest
 
 from otel_audit.durability import FailurePolicy
 from otel_audit.errors import RecordLost
+from otel_audit.keeper import Intervals
 from otel_audit.sinks import local
 from otel_audit.sinks.base import SealedLine, SinkUnavailable
 from otel_audit.sinks.local import FileTarget, LocalSink, LocalStore
-from otel_audit.trail import AuditTrail, Intervals
+from otel_audit.trail import AuditTrail
 from tests.writer.trails import ROOT, codes, verified
 
 

@@ -132,12 +132,12 @@ def test_a_caller_pauses_once_for_a_keeper_that_wants_the_interpreter(
     pauses: list[float] = []
     with open_trail(tmp_path, heartbeat=0, sync=1.0) as trail:
         trail.record("a.first")  # which wakes the keeper: it waits for a second now
-        while trail._due < 0:
+        while trail._keeper.due < 0:
             threading.Event().wait(0.001)
         monkeypatch.setattr("time.sleep", pauses.append)
         trail.record("a.second")
         assert pauses == []
-        trail._due = 0.0  # its time has come
+        trail._keeper.due = 0.0  # its time has come
         for _ in range(3):
             trail.record("a.third")
         assert len(pauses) == 1

@@ -18,7 +18,8 @@ from typing import Any
 from otel_audit.durability import FailurePolicy
 from otel_audit.journal.files import list_streams
 from otel_audit.journal.writer import JournalWriter
-from otel_audit.trail import AuditTrail, Intervals
+from otel_audit.keeper import Intervals
+from otel_audit.trail import AuditTrail
 from otel_audit.verify import Report, verify
 
 __all__ = [
