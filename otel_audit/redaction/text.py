@@ -54,7 +54,7 @@ class TextMask:
         signs = [*_MARKS, *_BEGINNINGS, *own]
         self.words = compile_words(signs)
         """What `may_hold` looks for; None without C."""
-        self._finds = finder(signs)
+        self._finds = finder(signs, self.words)
 
     def may_hold(self, written: bytes) -> bool:
         """Tell whether a secret can be in an encoded line; False is certain."""
