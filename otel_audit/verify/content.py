@@ -15,7 +15,7 @@ from otel_audit.record import CONTROL_PREFIX, FORMAT, MAX_LINE, MEMBERS, Control
 
 from .schema import audit_fault, place_fault, unknown_members
 
-__all__ = ["Entry", "Fault", "declared_format", "examine", "is_control", "looks_like_record"]
+__all__ = ["Entry", "Fault", "declared_format", "examine", "is_control", "looks_like_record", "may_begin_record"]
 
 _HASH_END: Final = re.compile(rb',"hash":"[0-9a-f]{64}"\}')
 _MARKS: Final = (b'{"@timestamp":"', b'"prev_hash":"', b'"stream":"', b',"hash":"')
@@ -50,6 +50,11 @@ class Fault(NamedTuple):
 def looks_like_record(line: bytes) -> bool:
     """Tell whether a line is, or before an edit was, a record: one damaged byte does not hide all the marks."""
     return sum(mark in line for mark in _MARKS) >= 2
+
+
+def may_begin_record(rest: bytes) -> bool:
+    """Tell whether a line that was cut anywhere may have been a record; nothing, of which all is lost, may have."""
+    return _MARKS[0].startswith(rest[: len(_MARKS[0])])
 
 
 def examine(line: bytes, *, parsed_copy: bool = False) -> tuple[Entry | None, Fault | None]:

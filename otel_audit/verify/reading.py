@@ -10,7 +10,7 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from .bulk import Run, read_runs, stream_of
-from .content import Entry, Fault, declared_format, examine, looks_like_record
+from .content import Entry, Fault, declared_format, examine, looks_like_record, may_begin_record
 from .documents import Documents
 from .envelopes import Envelope, choose_envelope
 from .findings import Finding, Findings
@@ -133,10 +133,16 @@ class _Judge:
             self._sniff([part.data])
         if self._envelope is not None and part.data:  # the envelope's last newline is not the record's
             self._take_lines([part.data], [part.number])
-        elif self._source.may_be_anything and not self._spans and not looks_like_record(part.data):
+        elif self._may_be_other(part.data):
             self._reading.other_lines += 1
         else:
             self._reading.torn = part
+
+    def _may_be_other(self, rest: bytes) -> bool:
+        """Tell whether what no newline ends is no beginning of a record, where other lines are nothing to report."""
+        if looks_like_record(rest) or (self._rules.mixed and may_begin_record(rest)):
+            return False
+        return self._rules.mixed or (self._source.may_be_anything and not self._spans)
 
     def _sniff(self, lines: Sequence[bytes]) -> None:
         if not self._sniffed:

@@ -295,6 +295,19 @@ def test_other_lines_are_skipped_when_they_are_expected(tmp_path: Path) -> None:
     assert check(tmp_path, lines, mixed=True).exit_code == 1
 
 
+def test_an_expected_other_line_needs_no_newline_at_the_end(tmp_path: Path) -> None:
+    report = check(tmp_path, [*whole().lines, b"bye"], mixed=True)
+    assert (report.exit_code, codes(report)) == (0, {"OTHER_LINES": 1})
+    assert check(tmp_path, [b"hello"], mixed=True).exit_code == 5
+
+
+@pytest.mark.parametrize("kept", [1, 5, 15, 40, 300])
+def test_a_record_cut_among_other_lines_is_a_torn_one(tmp_path: Path, kept: int) -> None:
+    lines = whole().lines
+    lines[-1] = lines[-1][:kept]
+    assert codes(check(tmp_path, lines, mixed=True)) == {"TORN_TAIL": 1}
+
+
 def test_a_line_longer_than_the_format_allows(tmp_path: Path) -> None:
     writer = Writer().open()
     writer.event(data={"x": "a" * MAX_LINE})
