@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from .descriptors import is_closed
 from .redaction.text import mask_text
 
 __all__ = ["notice"]
@@ -21,6 +22,8 @@ def notice(message: str, *, subject: str = "") -> None:
 
     What a sink or the system said may hold a credential: it is masked.
     """
+    if is_closed("stderr"):
+        return
     # No lock: a forked child or a signal handler could find it taken for ever. Two threads may both speak, at worst.
     now = time.monotonic()
     last, held_back = _said.get(subject or message, (float("-inf"), 0))

@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from otel_audit.descriptors import open_apart
+
 from .files import list_segments, lock, make_durable, segment_name, sync_directory
 from .recovery import Ending, find_endings, mark_declared
 
@@ -305,7 +307,7 @@ class JournalWriter:
         while True:
             path = self.directory / segment_name(self._stream, number)
             try:
-                descriptor = os.open(path, flags, 0o600)
+                descriptor = open_apart(path, flags, 0o600)
             except FileExistsError:  # not ours: leave it alone
                 number += 1
             else:

@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
+from otel_audit.descriptors import open_apart
 from otel_audit.errors import ConfigurationError
 from otel_audit.record import MAX_LINE
 
@@ -155,9 +156,9 @@ class FileSink(AnsweredSink):
     def _open(self) -> int:
         flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         try:
-            file = os.open(self._path, flags)
+            file = open_apart(self._path, flags, 0o600)
         except FileNotFoundError:
-            file = os.open(self._path, flags | os.O_CREAT, 0o600)
+            file = open_apart(self._path, flags | os.O_CREAT, 0o600)
             sync_directory(self._path)
         if not stat.S_ISREG(os.fstat(file).st_mode):
             os.close(file)

@@ -7,6 +7,7 @@ bytes, 4096 on Linux, on a pipe; any length on a file).
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from otel_audit.descriptors import is_closed, open_apart
 from otel_audit.errors import ConfigurationError
 
 from .base import AnsweredSink, SealedLine, SinkUnavailable
@@ -34,7 +36,13 @@ class StandardTarget:
         self._descriptor = {"stdout": 1, "stderr": 2}[name]
 
     def open(self) -> int:
-        """Return the descriptor, once what the program printed before is out."""
+        """Return the descriptor, once what the program printed before is out.
+
+        Raises:
+            OSError: the program was started without it.
+        """
+        if is_closed(self.name):
+            raise OSError(errno.EBADF, f"the program was started with {self.name} closed")
         stream = getattr(sys, self.name)
         if stream is not None:
             with contextlib.suppress(OSError, ValueError):  # closed or broken: not ours to report
@@ -62,7 +70,7 @@ class FileTarget:
             self.close()
         if self._descriptor < 0:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-            self._descriptor = os.open(self._path, flags, 0o600)
+            self._descriptor = open_apart(self._path, flags, 0o600)
         return self._descriptor
 
     def sync(self) -> None:
