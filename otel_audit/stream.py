@@ -398,7 +398,7 @@ class Stream:
         if self._policy.on_failure == "block" and self._retry(waiting):
             return
         error = waiting.error
-        reason = getattr(error, "strerror", None) or str(error)
+        reason = _say(error)
         if self._policy.on_failure == "block":
             self.exclusively(lambda: self._note_loss(error or OSError(reason)))
         if self._policy.on_failure == "warn" and not demanded:
@@ -567,6 +567,12 @@ class Stream:
         self._reset(child)
         if self._forked is not None:
             self._forked()
+
+
+def _say(error: OSError | None) -> str:
+    """Say what went wrong, and with which file if it is one that could not be made or opened."""
+    said = getattr(error, "strerror", None) or str(error)
+    return f"{error.filename}: {said}" if error is not None and error.filename else said
 
 
 def _both(one: Callable[[int, str], None], other: Callable[[int, str], None]) -> Callable[[int, str], None]:

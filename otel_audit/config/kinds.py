@@ -77,7 +77,10 @@ def _text(value: object) -> str:
 def _path(value: object) -> str | None:
     if not isinstance(value, (str, os.PathLike)):
         raise ValueError(f"is {show(value)}; it must be a path")
-    return os.fspath(value).strip() or None
+    text = os.fspath(value).strip()
+    if "\0" in text:
+        raise ValueError(f"is {show(value)}; no path holds a zero byte")
+    return text or None
 
 
 def _names(value: object) -> tuple[str, ...]:

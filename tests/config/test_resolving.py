@@ -131,6 +131,7 @@ def test_a_bare_scheme_in_yaml_needs_no_quotes(tmp_path: Path) -> None:
         ({"select": {"markr": "x"}}, "select has no key 'markr'; did you mean 'marker'?"),
         ({"select": "x"}, "select is 'x'; it must be a mapping"),
         ({"journal": 3}, "journal is 3; it must be a path"),
+        ({"journal": "a\0b"}, "journal is 'a\\x00b'; no path holds a zero byte"),
         ({"config": 3}, "config is int; it must be a YAML file's path or a mapping"),
         ({"config": {"heartbeat": "x"}}, "config: heartbeat is 'x'"),
         ({"sinks": 3}, "sinks is 3; it must be a list"),

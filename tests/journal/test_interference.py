@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import subprocess
@@ -209,3 +210,11 @@ def test_a_half_line_in_an_append_only_file_stays_and_the_stream_goes_on(
     assert report.exit_code == 3
     assert {"TORN_TAIL", "RECORDS_LOST"} <= codes(report)
     assert records(tmp_path)
+
+
+def test_a_place_where_no_journal_can_be_is_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    place = tmp_path / "file"
+    place.touch()
+    with open_trail(place) as trail:
+        trail.record("a.b")
+    assert f"an audit record was lost: {place}: {os.strerror(errno.EEXIST)}" in capfd.readouterr().err

@@ -1,4 +1,4 @@
-"""A program that was started without standard output or error: their numbers are nobody's, and no file of ours gets them."""
+"""A program that was started without standard output or error: no file of ours gets their numbers."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ def test_what_is_printed_gets_into_no_file_of_ours_and_what_is_ours_into_no_othe
     command = ["sh", "-c", f'exec "$@" {closed}', "sh", sys.executable, "-c", _PROGRAM, str(journal), str(data)]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT, timeout=60)
     report = verified(journal)
-    assert "a.b" not in data.read_text() and "have to say" not in data.read_text()
-    assert (report.exit_code == 0 or set(codes(report)) <= {"DELIVERY_DEGRADED"}, report.records >= 3) == (True, True)
+    assert data.read_text().count("a.b") + data.read_text().count("have to say") == 0
+    assert set(codes(report)) <= {"DELIVERY_DEGRADED"}
+    assert report.records >= 3
 
 
 def test_a_file_of_ours_gets_no_standard_number(tmp_path: Path) -> None:
@@ -51,5 +52,6 @@ def test_a_file_of_ours_gets_no_standard_number(tmp_path: Path) -> None:
     finally:
         os.dup2(saved, 0)
         os.close(saved)
-    assert descriptor > 2 and not os.get_inheritable(descriptor)
+    assert descriptor > 2
+    assert not os.get_inheritable(descriptor)
     os.close(descriptor)
