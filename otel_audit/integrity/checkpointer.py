@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import chain
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from otel_audit.errors import AuditError
 from otel_audit.integrity.checkpoint import WINDOW, Checkpoint, HeadFile, birth_of, stream_of
@@ -44,6 +44,16 @@ _LONGER_PAUSE: Final = 1.0
 _LEAST_PATIENCE: Final = 0.5
 """Seconds that closing takes for the last signature, and for bringing it to the anchors, even if none are left."""
 _live: Final[weakref.WeakSet[Checkpointer]] = weakref.WeakSet()
+
+
+class _Present(NamedTuple):
+    """How a tree stands at one moment."""
+
+    size: int
+    root: bytes
+    epoch: int
+    proofs: Mapping[int, list[bytes]] | None
+    """From sizes that anchors may have, where one of them is due."""
 
 
 class Checkpointer:
@@ -260,11 +270,10 @@ class Checkpointer:
     def _checkpoint(self) -> None:
         with self._sign_lock:
             now = self._clock()
-            self._seal_ended(now)
-            size, root = self._head()
-            if size - (self._last.size if self._last else 0) > self._own:
-                batches = 0 if self._records is None else self._records.sign(size)
-                self._sign(size, root, now, final=False)
+            present = self._seal_ended(now)
+            if present.size - (self._last.size if self._last else 0) > self._own:
+                batches = 0 if self._records is None else self._records.sign(present.size)
+                self._sign(present.size, present.root, now, final=False, proofs=present.proofs)
                 self._own = batches
             self._send()
 
@@ -280,21 +289,24 @@ class Checkpointer:
             if self._last is not None:
                 self._offer(self._note, self._last)
 
-    def _seal_ended(self, now: float) -> None:
-        """Sign a final seal for each epoch that is over, with its own key, and leave that key."""
+    def _seal_ended(self, now: float) -> _Present:
+        """Sign a final seal for each epoch that is over, with its own key, and leave that key; return what is left."""
         self._drain(now)
-        if self._epochs is None:
-            return
-        while self._ended:
+        while (present := self._look()) is None:
+            assert self._epochs is not None
             epoch, size, root = self._ended[0]
             self._epochs.advance(epoch)
             self._sign(size, root, now, final=True)
             self._ended.popleft()
             self._send()  # before the state file forgets it
             self._drain(now)
-        self._epochs.advance(self._epoch)
+        if self._epochs is not None:
+            self._epochs.advance(present.epoch)
+        return present
 
-    def _sign(self, size: int, root: bytes, now: float, *, final: bool) -> None:
+    def _sign(
+        self, size: int, root: bytes, now: float, *, final: bool, proofs: Mapping[int, list[bytes]] | None = None
+    ) -> None:
         head = Checkpoint(self.origin, size, root)
 
         def sign() -> str:
@@ -303,7 +315,7 @@ class Checkpointer:
         self._note = sign() if self._state is None else self._state.advance(head, self._last, sign)
         self._last, self._own = head, 0
         self._unsent.append((self._note, size, final))
-        self._offer(self._note, head)
+        self._offer(self._note, head, proofs)
 
     def _send(self) -> None:
         """Write the records about checkpoints that wait. None before the stream's first record."""
@@ -323,21 +335,26 @@ class Checkpointer:
 
     # Anchors.
 
-    def _offer(self, note: str, head: Checkpoint) -> None:
+    def _offer(self, note: str, head: Checkpoint, proofs: Mapping[int, list[bytes]] | None = None) -> None:
         """Give a checkpoint to the anchors whose turn it is; the last one to all that do not have it."""
         now = time.monotonic()
-        due = [each for each in self._publishers if each.wants(head, now, last=self._closed)]
-        proofs: dict[int, list[bytes]] = {}
-        if any(each.proves for each in due):
+        due = self._due(head, now)
+        if proofs is None and any(each.proves for each in due):
             with self._fold_lock:
                 if self._growth.frontier.size == head.size:
-                    bases = chain.from_iterable(each.bases() for each in self._publishers if each.proves)
-                    proofs = self._growth.mark(bases)
+                    proofs = self._prepare_proofs()
                 else:  # the tree has grown past an epoch's end; the next checkpoint is theirs
                     due = [each for each in due if not each.proves]
-        signed = SignedHead(note, head, partial(self._consistency, proofs, head))
+        signed = SignedHead(note, head, partial(self._consistency, proofs or {}, head))
         for publisher in due:
             publisher.offer(signed, now)
+
+    def _due(self, head: Checkpoint, now: float) -> list[Publisher]:
+        return [each for each in self._publishers if each.wants(head, now, last=self._closed)]
+
+    def _prepare_proofs(self) -> dict[int, list[bytes]]:
+        """Return the proofs that anchors may ask for of the tree as it stands. Under its lock."""
+        return self._growth.mark(chain.from_iterable(each.bases() for each in self._publishers if each.proves))
 
     def _consistency(self, proofs: Mapping[int, list[bytes]], head: Checkpoint, old: int) -> list[bytes]:
         if old in {0, head.size}:
@@ -360,6 +377,20 @@ class Checkpointer:
             self._wake()
 
     # The tree.
+
+    def _look(self) -> _Present | None:
+        """Return how the tree stands; None while it has grown past an epoch that has no final seal yet.
+
+        All of it at once: the next moment the keeper, or a writer that is ahead, may fold more, and find an epoch over.
+        """
+        with self._fold_lock:
+            if self._ended:
+                return None
+            head = Checkpoint(self.origin, self._growth.frontier.size, self._growth.frontier.root())
+            proofs = None
+            if any(each.proves for each in self._due(head, time.monotonic())):
+                proofs = self._prepare_proofs()
+            return _Present(head.size, head.root, self._epoch, proofs)
 
     def _head(self) -> tuple[int, bytes]:
         with self._fold_lock:

@@ -17,7 +17,7 @@ from otel_audit.anchors.directory import DirectoryAnchor
 from otel_audit.integrity.checkpoint import Checkpoint, EquivocationError, HeadFile
 from otel_audit.integrity.checkpointer import Checkpointer
 from otel_audit.integrity.epochs import EpochSigner, Schedule, certify
-from otel_audit.integrity.merkle import root_hash
+from otel_audit.integrity.merkle import root_hash, verify_consistency
 from otel_audit.integrity.note import parse_note
 from otel_audit.integrity.publishing import AnchorPlan, SignedHead
 from otel_audit.integrity.signatures import Signer
@@ -421,6 +421,67 @@ def test_after_idle_epochs_the_next_record_is_signed_as_ever(
     size = len(writer.hashes)
     writer.checkpointer.flush()
     assert writer.emitted[-1].size == size
+
+
+def test_an_epoch_that_ends_while_a_checkpoint_is_made_gets_its_seal(
+    make_writer: Any, clock: Clock, tmp_path: Path
+) -> None:
+    """The keeper, or a writer that is far ahead, folds the tree and finds the epoch over at any moment."""
+
+    class SlowDisk:
+        def advance(self, epoch: int, seed: bytearray) -> None:
+            if epoch == 1:
+                clock.now += 60
+                writer.log(5)
+                writer.checkpointer.fold()
+
+    writer = make_writer(
+        [EpochSigner(KEY, PUBLICS, 0, bytearray(SEED), SlowDisk())], clock=clock, state_file=tmp_path / "state"
+    )
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+    writer.log(2)
+    writer.checkpointer.flush()
+    clock.now += 60
+    writer.log()
+    for _ in range(2):
+        writer.checkpointer.flush()
+    assert writer.reports == []
+    assert seals(writer, notes) == [(0, False, 2), (0, True, 3), (1, False, 5), (1, True, 5), (2, False, 12)]
+
+
+def test_an_anchor_that_asks_for_proofs_is_not_forgotten_where_the_tree_grows_while_a_checkpoint_is_signed(
+    make_writer: Any, signer: Signer
+) -> None:
+    class Slow:
+        name, vkey = signer.name, signer.vkey
+
+        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
+            writer.log(5)
+            writer.checkpointer.fold()
+            return signer.sign(text, time=time, final=final)
+
+    class Witness:
+        name = "witness"
+        seen: Checkpoint | None = None
+
+        def publish(self, head: SignedHead) -> None:
+            if self.seen is not None:
+                new = head.checkpoint
+                proof = head.prove(self.seen.size)
+                verify_consistency(self.seen.size, self.seen.root, new.size, new.root, proof)
+            self.seen = head.checkpoint
+
+        def close(self) -> None:
+            pass
+
+    witness = Witness()
+    writer = make_writer([Slow()], anchors=[AnchorPlan("witness", lambda: witness, proves=True)])
+    for _ in range(3):
+        writer.log(10)
+        writer.checkpointer.flush()
+        eventually(lambda: witness.seen == writer.emitted[-1])
+    assert writer.reports == []
 
 
 def test_an_unborn_stream_keeps_no_old_key(make_writer: Any, clock: Clock, epoch_signer: EpochSigner) -> None:
