@@ -126,6 +126,8 @@ class Checkpointer:
         self._fold_lock = threading.Lock()
         self._growth = Growth()
         self._ended: deque[tuple[int, int, bytes]] = deque()  # epoch, size and root of heads that need a final seal
+        self._sealed = -1
+        """The last epoch that has its final seal."""
         self._epoch, self._boundary = 0, math.inf
         if self._epochs is not None:
             stream = stream_of(origin)
@@ -283,6 +285,8 @@ class Checkpointer:
             now = self._clock()
             self._boundary = math.inf
             self._drain(now)
+            if self._epochs is not None and self._epochs.epoch <= self._sealed:
+                self._epochs.advance(self._sealed + 1)  # a second final seal would look like an erased key's
             size, root = self._head()
             if size and (self._last is None or size > self._last.size or self._epochs is not None):
                 self._sign(size, root, now, final=True)
@@ -297,6 +301,7 @@ class Checkpointer:
             epoch, size, root = self._ended[0]
             self._epochs.advance(epoch)
             self._sign(size, root, now, final=True)
+            self._sealed = epoch
             self._ended.popleft()
             self._send()  # before the state file forgets it
             self._drain(now)

@@ -179,7 +179,8 @@ class EpochSigner(KeySigner):
         """
         if epoch >= self.schedule.count:
             raise EpochsExhaustedError(
-                f"{self.name}: the last certified epoch is {self.schedule.count - 1}, not {epoch}"
+                f"the epoch keys of {self.name} are used up: the last of {self.schedule.count} epochs is over; make "
+                "new ones with `otel-audit keys epochs`, and put their verifier key into the policy beside the old one"
             )
         if epoch <= self.epoch:
             return

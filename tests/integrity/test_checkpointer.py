@@ -553,6 +553,22 @@ def test_an_epoch_that_ends_while_closing_leaves_no_seal_out(
     assert seals(writer, [*notes, (tmp_path / "state").read_text()]) == [(0, False, 2), (0, True, 4)]
 
 
+def test_closing_when_the_last_epoch_is_over_makes_no_second_final_seal(make_writer: Any, clock: Clock) -> None:
+    last = SCHEDULE.count - 1
+    signer = EpochSigner(KEY, PUBLICS, 0, bytearray(SEED))
+    writer = make_writer([signer], clock=clock)
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+    signer.advance(last)
+    writer.checkpointer._enter(last)
+    writer.log(2)
+    clock.now = SCHEDULE.end(last) + 1
+    writer.log(2)
+    writer.checkpointer.close(ending=writer.log)
+    assert seals(writer, [*notes, writer.checkpointer._note]) == [(last, True, 2), (last, True, 2)]
+    assert ["are used up" in each for each in writer.reports] == [True]
+
+
 def test_closing_does_not_wait_for_a_signer_that_hangs(make_writer: Any, signer: Signer) -> None:
     class Hanging:
         name, vkey = signer.name, signer.vkey
