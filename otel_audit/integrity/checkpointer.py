@@ -125,6 +125,8 @@ class Checkpointer:
         self._rested = 0.0
         self._fold_lock = threading.Lock()
         self._growth = Growth()
+        self._torn = False
+        """Whether the tree is being folded, or an interrupt (or a lack of memory) left that half done."""
         self._ended: deque[tuple[int, int, bytes]] = deque()  # epoch, size and root of heads that need a final seal
         self._sealed = -1
         """The last epoch that has its final seal."""
@@ -389,6 +391,7 @@ class Checkpointer:
         All of it at once: the next moment the keeper, or a writer that is ahead, may fold more, and find an epoch over.
         """
         with self._fold_lock:
+            self._check()
             if self._ended:
                 return None
             head = Checkpoint(self.origin, self._growth.frontier.size, self._growth.frontier.root())
@@ -399,12 +402,22 @@ class Checkpointer:
 
     def _head(self) -> tuple[int, bytes]:
         with self._fold_lock:
+            self._check()
             return self._growth.frontier.size, self._growth.frontier.root()
+
+    def _check(self) -> None:
+        if self._torn:
+            raise AuditError("hashing was interrupted half-way; no more of this stream is signed")
 
     def _drain(self, now: float) -> None:
         """Fold what waits into the tree; at the end of an epoch, note how the tree stood there."""
         with self._fold_lock:
             count = len(self._leaves)
+            if self._torn:
+                self._leaves.take(count)
+                self._moments.clear()
+                return
+            self._torn = True
             if self._epochs is not None:
                 before = 0
                 for place in range(count):
@@ -416,6 +429,7 @@ class Checkpointer:
             self._fold(count)
             if now >= self._boundary:
                 self._end_epochs(now)
+            self._torn = False
 
     def _fold(self, count: int) -> None:
         packed = self._leaves.take(count)

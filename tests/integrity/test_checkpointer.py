@@ -268,6 +268,32 @@ def test_records_that_come_while_nothing_can_be_signed_are_folded_and_no_good_ne
     assert len(writer.reports) == 1
 
 
+def test_a_tree_that_an_interrupt_left_half_grown_is_signed_no_more(
+    make_writer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A writer that is far ahead folds in its own thread, which may be the one that Ctrl-C interrupts."""
+    writer = make_writer()
+    writer.log(3)
+    writer.checkpointer.flush()
+    growth = writer.checkpointer._growth
+
+    def interrupted(leaves: bytes) -> None:
+        growth.frontier.extend(leaves[:64])
+        raise KeyboardInterrupt
+
+    writer.log(5)
+    with monkeypatch.context() as patch:
+        patch.setattr(growth, "extend", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            writer.checkpointer.fold()
+    writer.log(2)
+    writer.checkpointer.flush()
+    writer.checkpointer.close(ending=writer.log)
+    assert [each.size for each in writer.emitted] == [3]
+    assert "interrupted half-way" in writer.reports[0]
+    assert len(writer.reports) == 1
+
+
 def test_an_anchor_that_is_down_holds_nothing_up_and_gets_the_newest(make_writer: Any) -> None:
     class Anchor:
         name = "far-away"
