@@ -283,17 +283,22 @@ class Checkpointer:
 
     def _checkpoint_last(self) -> None:
         with self._sign_lock:
-            # An epoch that ended since the last checkpoint ends here: its seal could not be written any more.
-            now = self._clock()
-            self._boundary = math.inf
-            self._drain(now)
-            if self._epochs is not None and self._epochs.epoch <= self._sealed:
-                self._epochs.advance(self._sealed + 1)  # a second final seal would look like an erased key's
-            size, root = self._head()
-            if size and (self._last is None or size > self._last.size or self._epochs is not None):
-                self._sign(size, root, now, final=True)
-            if self._last is not None:
-                self._offer(self._note, self._last)
+            try:
+                self._sign_end()
+            finally:
+                if self._last is not None:
+                    self._offer(self._note, self._last)
+
+    def _sign_end(self) -> None:
+        # An epoch that ended since the last checkpoint ends here: its seal could not be written any more.
+        now = self._clock()
+        self._boundary = math.inf
+        self._drain(now)
+        if self._epochs is not None and self._epochs.epoch <= self._sealed:
+            self._epochs.advance(self._sealed + 1)  # a second final seal would look like an erased key's
+        size, root = self._head()
+        if size and (self._last is None or size > self._last.size or self._epochs is not None):
+            self._sign(size, root, now, final=True)
 
     def _seal_ended(self, now: float) -> _Present:
         """Sign a final seal for each epoch that is over, with its own key, and leave that key; return what is left."""
@@ -348,7 +353,7 @@ class Checkpointer:
         due = self._due(head, now)
         if proofs is None and any(each.proves for each in due):
             with self._fold_lock:
-                if self._growth.frontier.size == head.size:
+                if self._growth.frontier.size == head.size and not self._torn:
                     proofs = self._prepare_proofs()
                 else:  # the tree has grown past an epoch's end; the next checkpoint is theirs
                     due = [each for each in due if not each.proves]

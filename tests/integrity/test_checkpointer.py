@@ -631,6 +631,29 @@ def test_the_last_checkpoint_reaches_the_anchors_where_sinks_left_no_time(make_w
     assert Checkpoint.parse(parse_note(anchored.read_text()).text).size == len(writer.hashes)
 
 
+def test_what_was_signed_last_reaches_the_anchors_where_the_end_cannot_be_signed(
+    make_writer: Any, signer: Signer, tmp_path: Path
+) -> None:
+    class Leaving:
+        name, vkey = signer.name, signer.vkey
+        there = True
+
+        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
+            if not self.there:
+                raise OSError("the key is away")
+            return signer.sign(text, time=time, final=final)
+
+    leaving = Leaving()
+    writer = make_writer([leaving], anchors=[AnchorPlan("far", lambda: DirectoryAnchor(tmp_path), every=3600)])
+    for _ in range(2):
+        writer.log(3)
+        writer.checkpointer.flush()
+    leaving.there = False
+    writer.checkpointer.close(ending=writer.log)
+    (anchored,) = tmp_path.glob("*.checkpoint")
+    assert Checkpoint.parse(parse_note(anchored.read_text()).text) == writer.emitted[-1]
+
+
 def test_a_clock_that_is_set_back_brings_no_old_epoch_back(
     make_writer: Any, clock: Clock, epoch_signer: EpochSigner
 ) -> None:
