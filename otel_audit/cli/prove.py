@@ -28,8 +28,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="signed checkpoint to prove it under (default: the newest that is there); several copies of one, with "
-        "different cosignatures, become one",
+        help="signed checkpoint to prove it under (default: the newest that is there; of epochs' seals the first over "
+        "the record); several copies of one, with different cosignatures, become one",
     )
     parser.add_argument(
         "--signature",
@@ -54,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
     base = args.output or args.record
     if args.signature:
         return _write_signature(base, args.journal, stream, seq, leaves)
-    note = _checkpoint(args, stream, leaves.checkpoint)
+    note = _checkpoint(args, stream, leaves)
     try:
         proof = make_proof(leaves.packed, seq - 1, note)
     except ValueError as error:
@@ -80,15 +80,26 @@ def _write_signature(base: str, journal: str, stream: str, seq: int, leaves: Lea
     return 0
 
 
-def _checkpoint(args: argparse.Namespace, stream: str, in_stream: str | None) -> str:
+def _checkpoint(args: argparse.Namespace, stream: str, leaves: Leaves) -> str:
     from otel_audit.integrity import CHECKPOINTS
 
     path = os.path.join(args.journal, CHECKPOINTS, f"{stream}.checkpoint")
-    if args.checkpoint or os.path.exists(path):
-        return _merge(args.checkpoint or [path])
-    if in_stream is None:
+    if args.checkpoint:
+        return _merge(args.checkpoint)
+    if leaves.covering is not None and _is_sealed(leaves.covering):
+        return leaves.covering  # a later epoch's seal proves less
+    if os.path.exists(path):
+        return _merge([path])
+    if leaves.checkpoint is None:
         raise ConfigurationError("nothing of this stream is signed; `otel-audit checkpoint` signs it")
-    return in_stream
+    return leaves.checkpoint
+
+
+def _is_sealed(note: str) -> bool:
+    from otel_audit.integrity.epochs import reads_as_seal
+    from otel_audit.integrity.note import parse_note
+
+    return any(reads_as_seal(each.payload) for each in parse_note(note).signatures)
 
 
 def _merge(paths: Sequence[str]) -> str:

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", "-q", action="store_true", help="print nothing; the exit code says it")
     parser.epilog = (
-        "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed, 4 signed by no trusted key, or a revoked one"
+        "exit codes: 0 proved, 1 contradicted, 2 usage, 3 quorum missed or sealed too late, 4 signed by no trusted "
+        "key, or a revoked one"
     )
 
 
@@ -41,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
     from otel_audit.integrity.merkle import ProofError
     from otel_audit.integrity.note import NoteError
     from otel_audit.integrity.policy import Policy
-    from otel_audit.integrity.proof import MAX_PROOF, QuorumError
+    from otel_audit.integrity.proof import MAX_PROOF, LateSealError, QuorumError
 
     policy = Policy.load(args.policy)
     revocations = [_read_revocation(path, policy) for path in args.revocation]
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     check = _check_signature if _is_note(raw) else _check
     try:
         code, text = 0, check(line, raw, policy, revocations)
-    except QuorumError as error:
+    except (LateSealError, QuorumError) as error:
         code, text = 3, str(error)
     except NoteError as error:
         code, text = (
@@ -140,7 +141,8 @@ def _check(line: bytes, raw: bytes, policy: Policy, revocations: Sequence[Revoca
     from otel_audit.integrity.heads import is_revoked
     from otel_audit.integrity.merkle import ProofError
     from otel_audit.integrity.note import NoteError
-    from otel_audit.integrity.proof import TlogProof
+    from otel_audit.integrity.proof import TlogProof, check_epoch
+    from otel_audit.integrity.verification import posix_time
 
     proof, entry = TlogProof.parse(raw), _read_record(line)
     head = proof.verify(bytes.fromhex(entry.computed), policy, now=time.time())
@@ -148,6 +150,7 @@ def _check(line: bytes, raw: bytes, policy: Policy, revocations: Sequence[Revoca
         raise NoteError("key-revoked", f"the key that signed the first {head.checkpoint.size} records was revoked")
     if entry.seq != proof.index + 1 or entry.stream != stream_of(head.checkpoint.origin):
         raise ProofError(f"the proof is of record {proof.index + 1} of {head.checkpoint.origin}, this is another")
+    check_epoch(head, posix_time(entry.time) or 0.0, skew=policy.clock_skew)
     signers = ", ".join(sorted({each.key.name for each in head.signers}))
     witnesses = ", ".join(sorted(key.name for key in head.witnesses)) or "no witness"
     return (

@@ -37,7 +37,15 @@ from otel_audit.integrity.merkle import ProofError, inclusion_proof, root_hash, 
 from otel_audit.integrity.note import Attestation, NoteError, Signature
 from otel_audit.integrity.signatures import KeySigner, PublicKey
 
-__all__ = ["EpochAttestation", "EpochKey", "EpochSigner", "EpochsExhaustedError", "Schedule", "certify"]
+__all__ = [
+    "EpochAttestation",
+    "EpochKey",
+    "EpochSigner",
+    "EpochsExhaustedError",
+    "Schedule",
+    "certify",
+    "reads_as_seal",
+]
 
 ALGORITHM: Final = b"otel-audit.epochs/v1"
 _HEAD: Final = struct.Struct(">IBQ32sB")
@@ -118,6 +126,11 @@ class EpochKey(PublicKey):
         if self.schedule.epoch_at(time) != epoch:
             raise self._refuse(f"states a time outside its epoch {epoch}")
         return EpochAttestation(self, time, epoch, bool(final))
+
+
+def reads_as_seal(payload: bytes) -> bool:
+    """Tell an epoch's seal from other signatures' payloads by its length, where the key is not known."""
+    return len(payload) > _HEAD.size and len(payload) == _HEAD.size + 32 * payload[_HEAD.size - 1] + 64
 
 
 class SeedStore(Protocol):

@@ -15,8 +15,10 @@ from typing import Final, NamedTuple
 
 from otel_audit.chain import HASH_MEMBER_LENGTH
 from otel_audit.errors import FormatError
+from otel_audit.integrity.checkpoint import Checkpoint
 from otel_audit.integrity.growth import Extension
 from otel_audit.integrity.merkle import HASH_SIZE, Frontier
+from otel_audit.integrity.note import NoteError, parse_note
 from otel_audit.integrity.recordsign import note_of
 from otel_audit.record import MAX_LINE, Control
 
@@ -38,6 +40,8 @@ class Leaves(NamedTuple):
     packed: bytes
     line: bytes | None
     checkpoint: str | None
+    covering: str | None
+    """The first checkpoint in the stream over that line."""
 
 
 def read_leaves(journal: str | os.PathLike[str], stream: str, *, line_of: int | None = None) -> Leaves:
@@ -51,14 +55,17 @@ def read_leaves(journal: str | os.PathLike[str], stream: str, *, line_of: int | 
         OSError: a segment cannot be read.
     """
     walk = _Walk(stream)
-    wanted = checkpoint = None
+    wanted = checkpoint = covering = None
     for name, line in _read_lines(os.fspath(journal), walk):
         seq = walk.take(line, name)
         if seq == line_of:
             wanted = line
         if _CHECKPOINT in line:
-            checkpoint = _note(line) or checkpoint
-    return Leaves(bytes(walk.packed), wanted, checkpoint)
+            note = _note(line)
+            checkpoint = note or checkpoint
+            if note is not None and line_of is not None and covering is None and _size(note) >= line_of:
+                covering = note
+    return Leaves(bytes(walk.packed), wanted, checkpoint, covering)
 
 
 def read_extension(journal: str | os.PathLike[str], stream: str, old: int, size: int) -> list[bytes]:
@@ -165,6 +172,13 @@ def read_signature(journal: str | os.PathLike[str], stream: str, seq: int, diges
                 if note is not None:
                     return note
     return None
+
+
+def _size(note: str) -> int:
+    try:
+        return Checkpoint.parse(parse_note(note).text).size
+    except NoteError:
+        return 0
 
 
 def _note(line: bytes) -> str | None:

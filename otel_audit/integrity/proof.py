@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from otel_audit.integrity.checkpoint import Checkpoint
+from otel_audit.integrity.epochs import EpochKey
 from otel_audit.integrity.heads import TrustedHead, trust
 from otel_audit.integrity.merkle import HASH_SIZE, Packed, ProofError, inclusion_proof, verify_inclusion
 from otel_audit.integrity.note import MAX_NOTE, decode_base64, parse_note
 from otel_audit.integrity.policy import Policy
 
-__all__ = ["MAX_PROOF", "QuorumError", "TlogProof", "make_proof"]
+__all__ = ["MAX_PROOF", "LateSealError", "QuorumError", "TlogProof", "check_epoch", "make_proof"]
 
 HEADER: Final = "c2sp.org/tlog-proof@v1"
 MAX_PROOF: Final = MAX_NOTE + 65_536
@@ -34,6 +35,10 @@ _INDEX: Final = re.compile("0|[1-9][0-9]{0,18}")
 
 class QuorumError(ProofError):
     """Fewer witnesses than the policy demands have cosigned the checkpoint."""
+
+
+class LateSealError(ProofError):
+    """The checkpoint was sealed in another epoch than the one that the record's time lies in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +103,28 @@ class TlogProof:
             raise QuorumError(f"the checkpoint lacks the cosignatures of quorum {policy.quorum!r}")
         verify_inclusion(leaf, self.index, head.checkpoint.size, self.path, head.checkpoint.root)
         return head
+
+
+def check_epoch(head: TrustedHead, time: float, *, skew: float) -> None:
+    """Check that a head with an epoch's seal was sealed in the epoch that a record's time (POSIX seconds) lies in.
+
+    A proof does not show which seals the log had before. Who takes the key of a later epoch could seal an old stream
+    anew with it; only the log itself tells (`verify`).
+
+    Raises:
+        LateSealError: it was not.
+    """
+    seal = head.seal
+    if seal is None or not isinstance(seal.key, EpochKey):
+        return
+    schedule = seal.key.schedule
+    if not schedule.begin(seal.epoch) - skew <= time <= schedule.end(seal.epoch) + skew:
+        raise LateSealError(
+            f"the checkpoint is sealed in epoch {seal.epoch}, and the record's time lies in epoch "
+            f"{schedule.epoch_at(time)}: whoever had the later key could have sealed another record in its place; ask "
+            "for a proof under a checkpoint of the record's own epoch, as `otel-audit prove` makes it, or `verify` the "
+            "log"
+        )
 
 
 def make_proof(leaves: Packed, index: int, checkpoint: str, *, extra: bytes | None = None) -> TlogProof:

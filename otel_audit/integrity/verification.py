@@ -143,7 +143,7 @@ class StreamIntegrity:
         """Take the hashes of the next records as 32 bytes each; otherwise like `extend`."""
         self._tree.extend(packed, times if self.wants_times else ())
         if until is not None:
-            self._until = _posix(until)
+            self._until = posix_time(until)
         if self._tree.size - self._tree.folded > 2 * WINDOW:
             self._check_stops((self._tree.size - WINDOW, -1, False))
             self._tree.fold(self._tree.size - WINDOW)
@@ -410,7 +410,7 @@ class StreamIntegrity:
             begin = seal.key.schedule.begin(seal.epoch) - self._skew
             end = seal.key.schedule.end(seal.epoch) + self._skew
             earliest, latest = span
-            if not (begin <= (_posix(earliest) or begin) and (_posix(latest) or end) <= end):
+            if not (begin <= (posix_time(earliest) or begin) and (posix_time(latest) or end) <= end):
                 detail = f"sealed in epoch {seal.epoch}, they state times from {earliest} to {latest}"
                 self._find("EPOCH_TIME", detail, stop.size)
 
@@ -492,7 +492,7 @@ class StreamIntegrity:
             self._findings.append(finding)
 
 
-def _posix(timestamp: str) -> float | None:
+def posix_time(timestamp: str) -> float | None:
     """Return a record's `@timestamp` as POSIX seconds, or None where it is no time."""
     try:
         moment = datetime.strptime(timestamp[:19], "%Y-%m-%dT%H:%M:%S").replace(tzinfo=timezone.utc)

@@ -15,6 +15,7 @@ import pytest
 
 import otel_audit
 from otel_audit.checkpoints import Checkpoints
+from otel_audit.cli.__main__ import main
 from otel_audit.durability import FailurePolicy
 from otel_audit.integrity import keys
 from otel_audit.integrity.epochs import Schedule
@@ -178,6 +179,25 @@ def test_epochs_that_pass_while_streams_come_and_go(tmp_path: Path) -> None:
     report = check(tmp_path / "j", path)
     assert codes(report) == set()
     assert {stream.tier for stream in report.streams} == {"signed"}
+
+
+def test_a_proof_under_a_later_epochs_seal_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who takes a later key can sign an old stream anew with it; a proof alone would not show it."""
+    path = tmp_path / "epochs"
+    provision(path, NAME, Schedule(int(time.time()), 1, 3600))
+    trail = configure(tmp_path / "j", path, checkpoint_interval="20ms")
+    otel_audit.record("order.pay")
+    stream = trail.stream.id
+    time.sleep(4)
+    trail.close()
+    trust = tmp_path / "trust.policy"
+    trust.write_text(f"log {open_signer(path).vkey}\nquorum none\n#! clock-skew 1s\n")
+    late = ["--checkpoint", str(tmp_path / "j" / "checkpoints" / f"{stream}.checkpoint")]
+    for given, code in (([], 0), (late, 3)):
+        base = str(tmp_path / "proof")
+        assert main(["prove", str(tmp_path / "j"), f"{stream}-2", "-o", base, *given]) == 0
+        assert main(["verify-proof", f"{base}.json", f"{base}.tlog-proof", "--policy", str(trust)]) == code
+    assert "whoever had the later key" in capsys.readouterr().out
 
 
 def test_57_a_seal_that_is_missing(tmp_path: Path) -> None:
