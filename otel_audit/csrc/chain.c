@@ -110,6 +110,9 @@ place_behind(PyObject *last, long long number, PyObject *digest)
         Py_XDECREF(seq);
         return NULL;
     }
+#if PY_VERSION_HEX >= 0x030E0000
+    ((PyTupleObject *)place)->ob_hash = -1; /* unknown yet: since 3.14 a tuple keeps its hash, and zero is one */
+#endif
     PyTuple_SET_ITEM(place, 0, Py_NewRef(PyTuple_GET_ITEM(last, 0)));
     PyTuple_SET_ITEM(place, 1, seq);
     PyTuple_SET_ITEM(place, 2, Py_NewRef(digest));

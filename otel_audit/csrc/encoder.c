@@ -53,7 +53,7 @@ write_text(Encoder *self, Output *out, PyObject *text)
     if (encoded == NULL) {
         if (PyErr_ExceptionMatches(PyExc_MemoryError))
             return FAILED;
-        PyErr_Clear(); /* a lone surrogate */
+        PyErr_Clear(); /* a lone surrogate; until 3.11 finalizers may have run: what is borrowed may be gone */
         return NOT_PLAIN;
     }
     int done = write_searched(self, out, PyBytes_AS_STRING(encoded), PyBytes_GET_SIZE(encoded));

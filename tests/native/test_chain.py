@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import sys
 from typing import Any
@@ -40,6 +41,7 @@ def test_lines_and_places_are_the_same(heads: list[bytes], stream: str, seq: int
         line = mine.seal(head)
         assert line == other.seal(head)
         assert mine.last == other.last
+        assert hash(mine.last) == hash(other.last)
         assert type(mine.last) is Receipt
         assert (mine.stream, mine.seq, mine.last_hash) == other.last
 
@@ -153,6 +155,7 @@ def test_a_chain_that_is_moved_by_its_own_hash_does_not_fall() -> None:
 
 def test_nothing_is_leaked() -> None:
     place = Receipt(STREAM, 0, "0" * 64)
+    gc.collect()  # what tests before this one left must not go in between
     counted = [sys.getrefcount(each) for each in (None, place, STREAM, LEAF, Receipt)]
     for _ in range(1000):
         chain = native.Chain(place, LEAF)
