@@ -52,17 +52,18 @@ def create_file(path: str, content: bytes, mode: int) -> None:
     """
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     try:
-        os.fchmod(descriptor, mode)
-        _write(descriptor, content)
+        _write(descriptor, content, mode)
     except BaseException:
         os.unlink(path)
         raise
     sync_directory_of(path)
 
 
-def _write(descriptor: int, content: bytes) -> None:
+def _write(descriptor: int, content: bytes, mode: int | None = None) -> None:
     """Write durably, and close. With no more system calls than that takes: at each, other threads may go first."""
     try:
+        if mode is not None:
+            os.fchmod(descriptor, mode)
         rest = memoryview(content)
         while rest:
             rest = rest[os.write(descriptor, rest) :]
