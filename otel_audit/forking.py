@@ -58,9 +58,9 @@ def _after_fork_in_parent() -> None:
 
 
 def _after_fork_in_child() -> None:
-    streams, _fork.streams = _fork.streams, ()
-    for stream, child in streams:
-        stream.start_anew(child)
+    announced, _fork.streams = dict(_fork.streams), ()
+    for stream in list(_streams):  # not only those that were asked before: Ctrl-C may have cut that short
+        stream.start_anew(announced.get(stream) or new_stream_id())
 
 
 if hasattr(os, "register_at_fork"):

@@ -451,6 +451,36 @@ def test_a_signal_handler_that_logs_while_its_thread_forks_waits_for_nobody(tmp_
     assert verified(tmp_path).exit_code == 0
 
 
+INTERRUPTED = """
+import os, sys
+from pathlib import Path
+from otel_audit import forking
+from tests.writer.trails import open_trail
+
+def interrupt():
+    raise KeyboardInterrupt
+
+with open_trail(Path(sys.argv[1])) as trail:
+    trail.record("a.before")
+    new_stream_id, forking.new_stream_id = forking.new_stream_id, interrupt
+    sys.unraisablehook = lambda unraisable: setattr(forking, "new_stream_id", new_stream_id)
+    child = os.fork()
+    if child == 0:
+        trail.record("a.child")
+        trail.close()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    trail.record("a.behind")
+"""
+
+
+def test_ctrl_c_before_a_fork_leaves_no_child_in_its_parents_stream(tmp_path: Path) -> None:
+    run_python(INTERRUPTED, tmp_path)
+    (before,), (child,), (behind,) = (named(tmp_path, f"a.{name}") for name in ("before", "child", "behind"))
+    assert child["stream"] != before["stream"] == behind["stream"]
+    assert verified(tmp_path).exit_code == 0
+
+
 FORKED_IN_WAIT = """
 import os, signal, sys, threading
 from pathlib import Path
