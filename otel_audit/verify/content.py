@@ -15,7 +15,16 @@ from otel_audit.record import CONTROL_PREFIX, FORMAT, MAX_LINE, MEMBERS, Control
 
 from .schema import audit_fault, place_fault, unknown_members
 
-__all__ = ["Entry", "Fault", "declared_format", "examine", "is_control", "looks_like_record", "may_begin_record"]
+__all__ = [
+    "Entry",
+    "Fault",
+    "behind_other_text",
+    "declared_format",
+    "examine",
+    "is_control",
+    "looks_like_record",
+    "may_begin_record",
+]
 
 _HASH_END: Final = re.compile(rb',"hash":"[0-9a-f]{64}"\}')
 _MARKS: Final = (b'{"@timestamp":"', b'"prev_hash":"', b'"stream":"', b',"hash":"')
@@ -50,6 +59,11 @@ class Fault(NamedTuple):
 def looks_like_record(line: bytes) -> bool:
     """Tell whether a line is, or before an edit was, a record: one damaged byte does not hide all the marks."""
     return sum(mark in line for mark in _MARKS) >= 2
+
+
+def behind_other_text(line: bytes) -> bytes:
+    """Return the record that stands behind what a program had printed of its own line when the record was written."""
+    return line if line.startswith(b"{") else line[max(0, line.find(_MARKS[0])) :]
 
 
 def may_begin_record(rest: bytes) -> bool:

@@ -10,7 +10,15 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from .bulk import Run, read_runs, stream_of
-from .content import Entry, Fault, declared_format, examine, looks_like_record, may_begin_record
+from .content import (
+    Entry,
+    Fault,
+    behind_other_text,
+    declared_format,
+    examine,
+    looks_like_record,
+    may_begin_record,
+)
 from .documents import Documents
 from .envelopes import Envelope, choose_envelope
 from .findings import Finding, Findings
@@ -160,7 +168,7 @@ class _Judge:
         if self._rules.mixed or self._envelope is not None or self._source.may_be_anything:
             kept = [place for place, line in enumerate(lines) if looks_like_record(line)]
             self._reading.other_lines += len(lines) - len(kept)
-            lines, numbers = [lines[place] for place in kept], [numbers[place] for place in kept]
+            lines, numbers = [behind_other_text(lines[place]) for place in kept], [numbers[place] for place in kept]
         self._reading.held += len(lines)
         if not self._rules.parsed_copy and self._ordered and self._take_runs(lines, numbers):
             return

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from otel_audit.record import Control
 
 from .bulk import read_runs, stream_of
-from .content import Entry, examine, looks_like_record
+from .content import Entry, behind_other_text, examine, looks_like_record
 from .envelopes import Envelope, choose_envelope
 from .lines import Block, Remainder, read_blocks
 from .sources import Source, open_source
@@ -77,7 +77,11 @@ def read_lines(source: Source, *, parsed_copy: bool = False) -> Iterator[list[tu
             elif isinstance(part, Remainder) and examine(lines[0])[1] is not None:
                 continue  # a torn tail, and not a line that only lost its newline
             found = list(zip(lines, numbers, strict=True))
-            yield found if parsed_copy else [(line, number) for line, number in found if looks_like_record(line)]
+            yield (
+                found
+                if parsed_copy
+                else [(behind_other_text(line), at) for line, at in found if looks_like_record(line)]
+            )
 
 
 def _read(path: str, lines: Sequence[tuple[bytes, int]], *, parsed_copy: bool) -> Iterator[Piece | Damaged]:

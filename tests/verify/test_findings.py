@@ -295,6 +295,16 @@ def test_other_lines_are_skipped_when_they_are_expected(tmp_path: Path) -> None:
     assert check(tmp_path, lines, mixed=True).exit_code == 1
 
 
+@pytest.mark.parametrize("wrap", [b"", b"2026-11-26T21:18:24.5Z stdout F "])
+def test_a_record_may_stand_behind_half_a_line_of_the_program(tmp_path: Path, wrap: bytes) -> None:
+    lines = [wrap + line for line in whole().lines]
+    lines[5:7] = [wrap + b"GET /" + whole().lines[5], wrap + b" 200\n", wrap + b" " + whole().lines[6]]
+    report = check(tmp_path, lines, mixed=True)
+    assert (report.exit_code, report.records, codes(report)) == (0, 20, {"OTHER_LINES": 1})
+    lines[5] = lines[5].replace(b'"seq":6', b'"seq":7')
+    assert check(tmp_path, lines, mixed=True).exit_code == 1
+
+
 def test_an_expected_other_line_needs_no_newline_at_the_end(tmp_path: Path) -> None:
     report = check(tmp_path, [*whole().lines, b"bye"], mixed=True)
     assert (report.exit_code, codes(report)) == (0, {"OTHER_LINES": 1})
