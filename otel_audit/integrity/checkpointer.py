@@ -324,7 +324,10 @@ class Checkpointer:
         def sign() -> str:
             return sign_note(head.encode(), self._signers, time=int(now), final=final).encode()
 
-        self._note = sign() if self._state is None else self._state.advance(head, self._last, sign)
+        if self._state is None or not size:  # seals over nothing wait for the stream's first record, which may not come
+            self._note = sign()
+        else:
+            self._note = self._state.advance(head, self._last if self.signed else None, sign)
         self._last, self._own = head, 0
         self._unsent.append((self._note, size, final))
         self._offer(self._note, head, proofs)

@@ -131,6 +131,40 @@ def test_what_somebody_else_folded_is_in_the_tree(make_writer: Any) -> None:
     assert writer.emitted == [Checkpoint(ORIGIN, 308, writer.root(308))]
 
 
+def test_what_is_folded_while_a_checkpoint_is_signed_takes_no_proof_from_its_anchors(
+    make_writer: Any, signer: Signer
+) -> None:
+    class Busy:
+        name, vkey = signer.name, signer.vkey
+
+        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
+            writer.log()
+            writer.checkpointer.fold()
+            return signer.sign(text, time=time, final=final)
+
+    sizes = [0]
+
+    class Witness:
+        name = "witness"
+
+        def publish(self, head: SignedHead) -> None:
+            head.prove(sizes[-1])
+            sizes.append(head.checkpoint.size)
+
+        def close(self) -> None:
+            pass
+
+    writer = make_writer([Busy()], anchors=[AnchorPlan("witness", Witness, proves=True)])
+    for _ in range(3):
+        writer.log(3)
+        writer.checkpointer.flush()
+        eventually(lambda: sizes[-1] == writer.emitted[-1].size)
+    assert sizes[1:] == [each.size for each in writer.emitted]
+    writer.log()
+    writer.checkpointer.fold()
+    assert len(writer.checkpointer._leaves) == 0
+
+
 def test_whoever_logs_very_much_is_interrupted_once_a_second(make_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("otel_audit.integrity.checkpointer._LEAST_PAUSE", 0.5)
     monkeypatch.setattr("otel_audit.integrity.checkpointer._MANY", 50)
@@ -434,6 +468,40 @@ def test_each_epoch_gets_its_final_seal_at_the_border_by_time_of_writing(
     assert [each[:2] for each in seals(writer, notes)[3:6]] == [(1, True), (2, True), (3, True)]
 
 
+@pytest.mark.parametrize("writer_is_far_ahead", [False, True])
+def test_an_epoch_that_ends_while_a_checkpoint_is_made_is_sealed_where_it_ended(
+    make_writer: Any,
+    clock: Clock,
+    epoch_signer: EpochSigner,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    writer_is_far_ahead: bool,
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "state")
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+    go, advance = [True], epoch_signer.advance
+
+    def and_meanwhile(epoch: int) -> None:
+        if go:
+            go.clear()
+            clock.now += 60
+            if writer_is_far_ahead:  # it folds by itself
+                monkeypatch.setattr("otel_audit.integrity.checkpointer._QUEUE_LIMIT", 0)
+                writer.checkpointer._wake_at = 0
+            writer.log(2)
+            writer.checkpointer.fold()
+        advance(epoch)
+
+    monkeypatch.setattr(epoch_signer, "advance", and_meanwhile)
+    writer.log(3)
+    writer.checkpointer.flush()
+    writer.checkpointer.flush()
+    assert writer.reports == []
+    assert seals(writer, notes)[:2] == [(0, False, 3), (0, True, 3)]
+    assert seals(writer, notes)[2][:2] == (1, False)
+
+
 def test_after_idle_epochs_the_next_record_is_signed_as_ever(
     make_writer: Any, clock: Clock, epoch_signer: EpochSigner
 ) -> None:
@@ -522,6 +590,24 @@ def test_an_unborn_stream_keeps_no_old_key(make_writer: Any, clock: Clock, epoch
     writer.log(2)
     writer.checkpointer.flush()
     assert seals(writer, notes) == [(0, True, 0), (1, True, 0), (2, False, 2)]
+
+
+def test_a_stream_that_never_begins_leaves_no_seal_over_nothing_in_its_state_file(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner, tmp_path: Path
+) -> None:
+    """The state file holds the last seal alone: over nothing, it would tell of earlier ones that are nowhere."""
+    writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "state")
+    notes: list[str] = []
+    writer.checkpointer._emit = lambda note, size: (notes.append(note), writer.log())
+    clock.now += 120
+    writer.checkpointer.flush()
+    assert epoch_signer.epoch == 2
+    assert not (tmp_path / "state").exists()
+    writer.log(2)
+    writer.checkpointer.flush()
+    assert seals(writer, notes) == [(0, True, 0), (1, True, 0), (2, False, 2)]
+    assert seals(writer, [(tmp_path / "state").read_text()]) == [(2, False, 2)]
+    assert writer.reports == []
 
 
 def test_closing_makes_the_final_seal(
