@@ -279,6 +279,8 @@ def _memory_journal(settings: Settings, readers: int) -> MemoryJournal:
 
 
 def _local_store(effective: Effective) -> LocalStore:
+    if not effective.settings.sinks:
+        raise ConfigurationError("there is no journal and no sink: nothing would be kept; give a journal, or sinks")
     from ..sinks.local import FileTarget, LocalStore, StandardTarget
 
     targets: list[StandardTarget | FileTarget] = []

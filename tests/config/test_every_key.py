@@ -201,7 +201,13 @@ ACK = {
 SMALL = {"quota": "1MiB"}
 
 CASES: dict[str, Case] = {
-    "journal": Case("{journal}", _paths_made, expected=True, otherwise=False, base={"journal": None}),
+    "journal": Case(
+        "{journal}",
+        _paths_made,
+        expected=True,
+        otherwise=False,
+        base={"journal": None, "sinks": ["stdout:"]},
+    ),
     "memory_bytes": Case(
         "1MiB", lambda b: b.lost() > 0, expected=True, otherwise=False, base={"journal": "memory", "sinks": [DEAD]}
     ),

@@ -131,6 +131,7 @@ def test_a_bare_scheme_in_yaml_needs_no_quotes(tmp_path: Path) -> None:
         ({"select": {"markr": "x"}}, "select has no key 'markr'; did you mean 'marker'?"),
         ({"select": "x"}, "select is 'x'; it must be a mapping"),
         ({"journal": 3}, "journal is 3; it must be a path"),
+        ({"journal": None, "sinks": []}, "there is no journal and no sink: nothing would be kept"),
         ({"journal": "a\0b"}, "journal is 'a\\x00b'; no path holds a zero byte"),
         ({"config": 3}, "config is int; it must be a YAML file's path or a mapping"),
         ({"config": {"heartbeat": "x"}}, "config: heartbeat is 'x'"),
@@ -289,7 +290,7 @@ def test_importing_the_package_reads_no_settings_and_imports_no_yaml() -> None:
 
 def test_a_local_sink_needs_neither_yaml_nor_a_network_sink() -> None:
     program = (
-        "import sys, otel_audit; otel_audit.configure(sinks=[]).close(); "
+        "import sys, otel_audit; otel_audit.configure(sinks=['stdout:']).close(); "
         "print([name for name in ('yaml', 'ssl', 'socket', 'otel_audit.shipping') if name in sys.modules])"
     )
 

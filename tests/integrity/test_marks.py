@@ -84,7 +84,7 @@ def mark_anew(path: Path, seed: Any) -> None:
 @pytest.fixture
 def marked(tmp_path: Path) -> Iterator[Marked]:
     yield Marked(tmp_path)
-    otel_audit.configure(sinks=[]).close()
+    otel_audit.configure(sinks=["stdout:"]).close()
 
 
 def test_a_marked_journal_is_keyed_for_who_has_the_key(marked: Marked) -> None:
@@ -107,7 +107,7 @@ def test_every_control_record_states_the_sum_so_far(marked: Marked) -> None:
 def test_without_a_key_nothing_of_it_is_written(marked: Marked) -> None:
     otel_audit.configure(journal=marked.journal, sinks=[])
     otel_audit.record("order.pay")
-    otel_audit.configure(sinks=[]).close()
+    otel_audit.configure(sinks=["stdout:"]).close()
     assert all("mac" not in record["data"] for record in records_of(marked.files[0]) if "data" in record)
     assert marked.found() == (4, {"NOT_MARKED"})
 

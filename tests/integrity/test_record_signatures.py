@@ -284,9 +284,9 @@ def test_a_record_without_a_signature_says_how_to_get_a_proof(site: Signed, caps
 def test_only_a_plain_key_can_sign_records(site: Signed, tmp_path: Path) -> None:
     provision(tmp_path / "epochs", NAME, Schedule(0, 2**31, 2))
     with pytest.raises(ConfigurationError, match="takes an Ed25519 key"):
-        otel_audit.configure(sinks=[], signing_key_file=tmp_path / "epochs", record_signatures=True)
+        otel_audit.configure(journal=tmp_path, sinks=[], signing_key_file=tmp_path / "epochs", record_signatures=True)
     with pytest.raises(ConfigurationError, match="record_signatures needs a key"):
-        otel_audit.configure(sinks=[], record_signatures=True)
+        otel_audit.configure(journal=tmp_path, sinks=[], record_signatures=True)
 
 
 def test_verify_asks_whose_signatures_count(site: Signed, capsys: pytest.CaptureFixture[str]) -> None:
