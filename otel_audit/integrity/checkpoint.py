@@ -18,6 +18,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Final
 
 from otel_audit.errors import AuditError
@@ -179,7 +180,9 @@ class HeadFile:
             OSError: it could not be written.
         """
         root, ending = os.path.splitext(self.path)
-        replace_file(f"{root}.{size}{ending}", note.encode(), 0o644)
+        content = note.encode()
+        own = sha256(content).hexdigest()[:16]  # several epochs may end at one size
+        replace_file(f"{root}.{size}-{own}{ending}", content, 0o644)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

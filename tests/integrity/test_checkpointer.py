@@ -645,8 +645,20 @@ def test_a_final_seal_that_finds_its_stream_over_is_kept_beside_the_last_one(
     clock.now += 60
     writer.log()
     writer.checkpointer.close()
-    kept = [path.read_text() for path in (tmp_path / "s.2.checkpoint", tmp_path / "s.checkpoint")]
+    kept = [path.read_text() for path in (*tmp_path.glob("s.2-*.checkpoint"), tmp_path / "s.checkpoint")]
     assert seals(writer, kept) == [(0, True, 2), (1, True, 3)]
+
+
+def test_final_seals_of_several_epochs_over_one_size_are_all_kept_beside(
+    make_writer: Any, clock: Clock, epoch_signer: EpochSigner, tmp_path: Path
+) -> None:
+    writer = make_writer([epoch_signer], clock=clock, state_file=tmp_path / "s.checkpoint")
+    writer.checkpointer._emit = lambda note, size: False
+    writer.log(2)
+    clock.now += 180
+    writer.checkpointer.close()
+    kept = [path.read_text() for path in tmp_path.glob("s.2-*.checkpoint")]
+    assert sorted(each[:3] for each in seals(writer, kept)) == [(0, True, 2), (1, True, 2), (2, True, 2)]
 
 
 def test_an_epoch_that_ends_while_closing_leaves_no_seal_out(
