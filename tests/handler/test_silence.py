@@ -123,7 +123,7 @@ def test_a_silenced_logger_is_noticed_and_its_recovery_too(
         undo()
     (over,) = eventually(lambda: data_of(journal, "audit.pipeline.recovered"))
     assert over == found
-    assert trail.health().ok
+    eventually(lambda: trail.health().ok)
     trail.close()
     report = verified(journal)
     assert (report.exit_code, codes(report)) == (3, {"PIPELINE_DEGRADED"})
@@ -168,7 +168,7 @@ def test_a_filter_that_drops_everything_is_noticed_and_its_recovery_too(
     shut.shut = False
     (over,) = log_until(heard, journal, "audit.pipeline.recovered")
     assert over == found
-    assert trail.health().ok
+    eventually(lambda: trail.health().ok)
 
 
 @pytest.mark.parametrize("by", ["filter", "handler filter"])
