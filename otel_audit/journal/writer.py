@@ -154,8 +154,7 @@ class JournalWriter:
                 make_durable(self._descriptor)
             except OSError as error:
                 self._failure, self._limit = error, 0
-                self._retry_at = time.monotonic() + self._pause
-                self._pause = min(max(1.0, 2 * self._pause), _LONGEST_PAUSE)
+                self._put_off()
                 raise
             self._pause = 0.0
             self._settle(written, count)
@@ -171,8 +170,16 @@ class JournalWriter:
         if (failure := self._failure) is not None:
             if time.monotonic() < self._retry_at:
                 raise OSError(failure.errno, failure.strerror)
-            self._start_over()
+            try:
+                self._start_over()
+            except OSError:
+                self._put_off()
+                raise
             self.sync()
+
+    def _put_off(self) -> None:
+        self._retry_at = time.monotonic() + self._pause
+        self._pause = min(max(1.0, 2 * self._pause), _LONGEST_PAUSE)
 
     def inspect(self) -> str | None:
         """Say what somebody did to the open segment behind the writer's back: None, or a cause."""

@@ -59,6 +59,26 @@ def test_what_was_not_durable_is_written_again_into_a_new_segment(tmp_path: Path
     assert (report.exit_code, codes(report)) == (3, REPEATED)
 
 
+def test_a_repair_that_finds_the_disk_full_is_put_off(
+    tmp_path: Path, fail_sync: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fail_sync(lambda number: number == 1)  # type: ignore[operator]
+    store = writer.JournalWriter(tmp_path)
+    store.begin("0" * 32)
+    store.append(b"a line\n")
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        store.sync()
+    made: list[int] = []
+    with monkeypatch.context() as full:
+        full.setattr(store, "_copy", lambda data: made.append(1) or os.open("", 0))
+        for _ in range(3):
+            with pytest.raises(OSError):  # noqa: PT011 - the copy's error first, then the sync's
+                store.repair()
+    assert len(made) == 1, "the next attempt waits a second"
+    store.end()
+    assert [path.read_bytes() for path in segments(tmp_path)] == [b"a line\n"] * 2
+
+
 def test_a_file_that_failed_is_not_needed_any_more(tmp_path: Path, fail_sync: object) -> None:
     """The kernel may have dropped what it could not write: everything since the last good sync is in the new file."""
     fail_sync(lambda number: number == 2)  # type: ignore[operator]

@@ -289,13 +289,13 @@ def test_nothing_is_missing_or_stored_twice_when_senders_are_killed(
     chance = random.Random(7)
     said, sent = [], 0
     for _ in range(8):
-        sender = Sender(settings, sent, sent + 100_000)
+        sender = Sender(settings, sent, sent + 1_000_000)  # more than it can log in that time
         until = time.monotonic() + chance.uniform(0.8, 2.0)
         while time.monotonic() < until:
             last = sender.last_said()
         sender.kill()
         said.append((sent, last))
-        sent += 100_000
+        sent += 1_000_000
     command = [sys.executable, "-W", "ignore", "-m", "otel_audit", "ship", settings["journal"], "--once", "--sink", url]
     subprocess.run([*command, "--timeout", "300"], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 

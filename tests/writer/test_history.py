@@ -163,6 +163,8 @@ class History(RuleBasedStateMachine):
         if not self.journal.exists() or not any(self.journal.glob("*.jsonl")):
             return
         report = verified(self.journal)
+        while any(each.code == "UNREADABLE" and not Path(each.file).exists() for each in report.findings.listed):
+            report = verified(self.journal)  # a segment that the keeper made and, on a full disk, took back meanwhile
         empty = 5 if not any(path.stat().st_size for path in self.journal.glob("*.jsonl")) else 0
         assert report.exit_code in {0, 3, empty}, [found.as_json() for found in report.findings.listed]
         assert self.kept <= {record["data"]["n"] for record in named(self.journal, "a.b")}

@@ -190,7 +190,7 @@ def test_a_signal_handler_that_logs_at_any_bytecode_of_a_record_waits_for_nobody
     assert within(20, work), f"it hangs at the {heard[-1]}th place"
     if not heard:
         pytest.skip("this Python traces no bytecodes")
-    assert len(heard) > 30
+    assert len(heard) > 15
     assert events(tmp_path).count("a.handler") == len(heard)
     assert numbers(tmp_path) == list(range(len(heard) + 2))
     assert verified(tmp_path).exit_code == 0
