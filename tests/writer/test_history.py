@@ -51,12 +51,14 @@ class History(RuleBasedStateMachine):
         os.write, os.fdatasync = self.write, self.sync  # type: ignore[assignment]
 
     def write(self, descriptor: int, data: bytes) -> int:
-        if descriptor <= 2 or self.room is None:
+        room = self.room  # the keeper writes as well, and room may be made meanwhile
+        if descriptor <= 2 or room is None:
             return self.real_write(descriptor, data)
-        if self.room == 0:
+        if room == 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        taken = self.real_write(descriptor, data[: self.room])
-        self.room -= taken
+        taken = self.real_write(descriptor, data[:room])
+        if self.room is not None:
+            self.room = room - taken
         return taken
 
     def sync(self, descriptor: int) -> None:
