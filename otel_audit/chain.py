@@ -1,4 +1,4 @@
-"""Sealing: a record's place in its stream, and the hash that binds it to the record before it.
+"""The chain: a record's place in its stream, and the hash that binds it to the record before it (see `sealing`).
 
     R    = the canonical bytes of the record without `hash`
     hash = SHA-256(0x00 || R)            an RFC 6962 leaf hash: chain link and Merkle leaf are one value

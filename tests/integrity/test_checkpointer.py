@@ -131,40 +131,6 @@ def test_what_somebody_else_folded_is_in_the_tree(make_writer: Any) -> None:
     assert writer.emitted == [Checkpoint(ORIGIN, 308, writer.root(308))]
 
 
-def test_what_is_folded_while_a_checkpoint_is_signed_takes_no_proof_from_its_anchors(
-    make_writer: Any, signer: Signer
-) -> None:
-    class Busy:
-        name, vkey = signer.name, signer.vkey
-
-        def sign(self, text: str, *, time: int, final: bool = False) -> Any:
-            writer.log()
-            writer.checkpointer.fold()
-            return signer.sign(text, time=time, final=final)
-
-    sizes = [0]
-
-    class Witness:
-        name = "witness"
-
-        def publish(self, head: SignedHead) -> None:
-            head.prove(sizes[-1])
-            sizes.append(head.checkpoint.size)
-
-        def close(self) -> None:
-            pass
-
-    writer = make_writer([Busy()], anchors=[AnchorPlan("witness", Witness, proves=True)])
-    for _ in range(3):
-        writer.log(3)
-        writer.checkpointer.flush()
-        eventually(lambda: sizes[-1] == writer.emitted[-1].size)
-    assert sizes[1:] == [each.size for each in writer.emitted]
-    writer.log()
-    writer.checkpointer.fold()
-    assert len(writer.checkpointer._leaves) == 0
-
-
 def test_whoever_logs_very_much_is_interrupted_once_a_second(make_writer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("otel_audit.integrity.checkpointer._LEAST_PAUSE", 0.5)
     monkeypatch.setattr("otel_audit.integrity.checkpointer._MANY", 50)
@@ -555,11 +521,14 @@ def test_an_anchor_that_asks_for_proofs_is_not_forgotten_where_the_tree_grows_wh
             writer.checkpointer.fold()
             return signer.sign(text, time=time, final=final)
 
+    sizes: list[int] = []
+
     class Witness:
         name = "witness"
         seen: Checkpoint | None = None
 
         def publish(self, head: SignedHead) -> None:
+            sizes.append(head.checkpoint.size)
             if self.seen is not None:
                 new = head.checkpoint
                 proof = head.prove(self.seen.size)
@@ -576,6 +545,10 @@ def test_an_anchor_that_asks_for_proofs_is_not_forgotten_where_the_tree_grows_wh
         writer.checkpointer.flush()
         eventually(lambda: witness.seen == writer.emitted[-1])
     assert writer.reports == []
+    assert sizes == [each.size for each in writer.emitted]
+    writer.log()
+    writer.checkpointer.fold()
+    assert len(writer.checkpointer._leaves) == 0
 
 
 def test_an_unborn_stream_keeps_no_old_key(make_writer: Any, clock: Clock, epoch_signer: EpochSigner) -> None:

@@ -188,7 +188,8 @@ def test_a_proof_under_a_later_epochs_seal_is_none(tmp_path: Path, capsys: pytes
     trail = configure(tmp_path / "j", path, checkpoint_interval="20ms")
     otel_audit.record("order.pay")
     stream = trail.stream.id
-    time.sleep(4)
+    (signing,) = (each for each in trail.companions if isinstance(each, Checkpoints))
+    eventually(lambda: signing._current._epochs.epoch > 3, within=20)
     trail.close()
     trust = tmp_path / "trust.policy"
     trust.write_text(f"log {open_signer(path).vkey}\nquorum none\n#! clock-skew 1s\n")
